@@ -1,0 +1,253 @@
+"""Runs the systems side by side and writes the figures down: `python -m benchmarks.run`, or `make bench`.
+
+The systems take turns, so that whatever else the machine does falls on all of them. Each run is a
+fresh process. A ratio compares a system with the loop's run of the same round, and the table gives
+the medians. Every run has to predict what the loop predicted in its warm-up, or this stops.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+from benchmarks import machine
+from benchmarks.checksum import Checksum
+from benchmarks.report import Report, parse
+from benchmarks.workloads import output_dir, prepared
+
+RESULTS = Path(__file__).resolve().parent / "results.md"
+INTRODUCTION = """\
+# Throughput
+
+Written by `python -m benchmarks.run`. The systems took turns; figures are medians, and a ratio
+compares the steady rates of one round.
+"""
+HEADINGS = (
+    "workload",
+    "system",
+    "rows",
+    "runs",
+    "steady rows/s, median (min - max)",
+    "ratio to the loop",
+    "whole process, rows/s",
+    "whole process, s",
+    "peak memory, MB",
+)
+NOTES = """\
+- Steady: for the loops, from the first unit to the last file closed, without imports and model
+  load; for `precompute`, from the first unit's start to the last unit's end, as its manifest says;
+  for the rivals, the whole pipeline, with TensorFlow imported before the clock starts.
+- Whole process: from start to exit, imports included, as the operating system sees it.
+- `tabular`: 32 float32 columns in 8 Parquet files and a network of 32-64-32-1 units;
+  `tabular-small`: the first rows of the same files; `examples`: the same rows as
+  `tf.train.Example`s in TFRecord files, which the model parses itself.
+- The loops and `precompute` read the 8 files many times over, under as many names, so that the
+  steady state lasts; the files are in the page cache. The rivals read them once.
+- Every run predicted what the loop predicted: rows, sum of ids, mean prediction.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One program over one workload, compared with the loop named `baseline`."""
+
+    name: str
+    title: str
+    module: str
+    workload: str
+    baseline: str
+    max_runs: int | None = None  # the slow ones run less often
+    takes_copies: bool = False
+
+    def copies(self, wanted: int) -> int:
+        """Returns how many of the wanted copies of the data this system reads."""
+        return wanted if self.takes_copies else 1
+
+    def flags(self, copies: int) -> list[str]:
+        """Returns the command line of one run, behind the program's name."""
+        return [self.workload, *([f"--copies={copies}"] if self.takes_copies else [])]
+
+    def runs(self, wanted: int) -> int:
+        """Returns how many of the wanted runs this system makes."""
+        return wanted if self.max_runs is None else min(wanted, self.max_runs)
+
+
+SYSTEMS = (
+    System(
+        name="loop",
+        title="hand-written loop",
+        module="loop",
+        workload="tabular",
+        baseline="loop",
+        takes_copies=True,
+    ),
+    System(
+        name="ours",
+        title="`run_pipeline.py precompute`",
+        module="ours",
+        workload="tabular",
+        baseline="loop",
+        takes_copies=True,
+    ),
+    System(
+        name="run-inference",
+        title="Beam RunInference",
+        module="rival_run_inference",
+        workload="tabular-small",
+        baseline="loop",
+        max_runs=3,
+    ),
+    System(
+        name="loop-examples",
+        title="hand-written loop",
+        module="loop",
+        workload="examples",
+        baseline="loop-examples",
+        takes_copies=True,
+    ),
+    System(
+        name="tfx-bsl",
+        title="tfx-bsl RunInference",
+        module="rival_tfx_bsl",
+        workload="examples",
+        baseline="loop-examples",
+        max_runs=3,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One run of one system."""
+
+    rows: int
+    steady_rate: float
+    wall_secs: float
+    max_rss_mb: float
+
+
+class MismatchError(Exception):
+    """A system predicted something else than the loop did."""
+
+
+Samples = dict[str, dict[int, Sample]]  # by system, by round
+
+
+def expected_checksums(systems: Sequence[System], copies: int) -> dict[str, Checksum]:
+    """Makes the workloads and has the loop score each once: a warm-up, and the truth for the rest."""
+    expected = {}
+    for system in systems:
+        if system.workload not in expected:
+            print(f"preparing {system.workload}", flush=True)
+            prepared(system.workload, system.copies(copies))
+            report, _ = run_module("loop", system.workload)
+            expected[system.workload] = cast(Report, report).checksum
+    return expected
+
+
+def run_module(module: str, *flags: str) -> tuple[Report | str, machine.ProcessRun]:
+    """Runs one of the benchmark's programs; returns its report and the figures from outside."""
+    run = machine.run_or_exit([sys.executable, "-m", f"benchmarks.{module}", *flags])
+    shutil.rmtree(output_dir(), ignore_errors=True)
+    return parse(run.stdout), run
+
+
+def measure(system: System, copies: int, expected: Checksum) -> Sample | str:
+    """Runs `system` once; returns the reason instead where it cannot run on this machine."""
+    report, run = run_module(system.module, *system.flags(copies))
+    if isinstance(report, str):
+        return report
+    if not report.checksum.agrees_with(expected):
+        raise MismatchError(f"{system.name} has {report.checksum}, the loop {expected}")
+    return Sample(
+        rows=report.checksum.rows,
+        steady_rate=report.rows_per_sec,
+        wall_secs=report.wall_secs or run.wall_secs,
+        max_rss_mb=report.max_rss_mb or run.max_rss_mb,
+    )
+
+
+def take_turns(systems: Sequence[System], runs: int, copies: int) -> tuple[Samples, list[str]]:
+    """Runs the systems round by round; returns the samples, and why some systems have none."""
+    expected = expected_checksums(systems, copies)
+    samples: Samples = {system.name: {} for system in systems}
+    left_out: dict[str, str] = {}
+    for number in range(runs):
+        for system in systems:
+            if number >= system.runs(runs) or system.name in left_out:
+                continue
+            sample = measure(system, copies, expected[system.workload].times(system.copies(copies)))
+            if isinstance(sample, str):
+                left_out[system.name] = sample
+            else:
+                samples[system.name][number] = sample
+            print(f"round {number + 1}: {system.name}: {sample}", flush=True)
+    return samples, list(left_out.values())
+
+
+def table(systems: Sequence[System], samples: Samples) -> list[str]:
+    """Returns the lines of the table of medians."""
+    rows = [row(system, samples) for system in systems if samples[system.name]]
+    return [f"| {' | '.join(HEADINGS)} |", "|" + "---|" * len(HEADINGS), *rows]
+
+
+def row(system: System, samples: Samples) -> str:
+    """Returns the table's row for one system."""
+    own = list(samples[system.name].values())
+    rates = [sample.steady_rate for sample in own]
+    cells = [
+        system.workload,
+        system.title,
+        f"{own[0].rows:,}",
+        f"{len(own)}",
+        f"{median(rates):,.0f} ({min(rates):,.0f} - {max(rates):,.0f})",
+        ratio(samples[system.name], samples.get(system.baseline, {})),
+        f"{median(sample.rows / sample.wall_secs for sample in own):,.0f}",
+        f"{median(sample.wall_secs for sample in own):.1f}",
+        f"{median(sample.max_rss_mb for sample in own):,.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def ratio(own: dict[int, Sample], loop: dict[int, Sample]) -> str:
+    """Returns the median of the rates' ratios in the rounds that have both."""
+    rounds = own.keys() & loop.keys()
+    if not rounds:
+        return "-"
+    return f"{median(own[r].steady_rate / loop[r].steady_rate for r in rounds):.3g}"
+
+
+def document(systems: Sequence[System], samples: Samples, left_out: Sequence[str]) -> str:
+    """Returns the results as Markdown."""
+    facts = [*machine.facts(), *(f"Left out: {reason}" for reason in left_out)]
+    bullets = "".join(f"- {fact}\n" for fact in facts)
+    figures = "\n".join(table(systems, samples))
+    return f"{INTRODUCTION}\n{figures}\n\n{bullets}{NOTES}"
+
+
+def main() -> None:
+    """Runs the chosen systems and writes the results."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--only", help="systems, with commas: " + ",".join(s.name for s in SYSTEMS))
+    parser.add_argument("--runs", type=int, default=5, help="rounds; slow rivals make at most 3")
+    parser.add_argument(
+        "--copies", type=int, default=64, help="how often the loops and ours read the data"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
+    args = parser.parse_args()
+    names = args.only.split(",") if args.only else [system.name for system in SYSTEMS]
+    if unknown := set(names) - {system.name for system in SYSTEMS}:
+        parser.error(f"--only names unknown systems: {', '.join(sorted(unknown))}")
+
+    systems = [system for system in SYSTEMS if system.name in names]
+    text = document(systems, *take_turns(systems, args.runs, args.copies))
+    args.results.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The workloads: what data and which model each has, made on first use and kept.
+
+`python -m benchmarks.workloads tabular examples` makes some by hand. Everything lies below the
+directory that BENCH_DATA names (`bench_data` when it names none); outputs go below BENCH_OUT. A new workload is one more entry
+in `WORKLOADS`: a function that writes one of its files, and one that saves its model.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import machine
+
+NUM_FILES = 8
+ROW_GROUP_ROWS = 65_536
+FEATURES = tuple(f"f{index:02d}" for index in range(32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One data set and the model that scores it."""
+
+    name: str
+    rows: int
+    model_name: str
+    suffix: str
+    write_file: Callable[[Path, int, int], None]  # path, number of the file, rows in it
+    save_model: Callable[[Path], None]
+    precompute_flags: tuple[str, ...]
+
+    @property
+    def model_base_path(self) -> Path:
+        """The directory with the model's versions."""
+        return data_dir() / "models" / self.model_name
+
+    def files_dir(self, copies: int = 1) -> Path:
+        """The directory with the data, or with `copies` of it."""
+        return data_dir() / "data" / (self.name if copies == 1 else f"{self.name}-x{copies}")
+
+    def files(self, copies: int = 1) -> list[Path]:
+        """The data's files, in order."""
+        return sorted(self.files_dir(copies).glob(f"*{self.suffix}"))
+
+    def is_made(self, copies: int = 1) -> bool:
+        """Says whether there is nothing left to make."""
+        return self.files_dir(copies).exists() and (self.model_base_path / "1").exists()
+
+    def make(self, copies: int = 1) -> None:
+        """Makes what is missing of the data and the model."""
+        _make_once(self.files_dir(), self._write_files)
+        _make_once(self.model_base_path / "1", self.save_model)
+        if copies > 1:
+            _make_once(self.files_dir(copies), lambda target: self._link_copies(target, copies))
+
+    def _write_files(self, target: Path) -> None:
+        target.mkdir()
+        for number in range(NUM_FILES):
+            self.write_file(_part(target, number, self.suffix), number, self.rows // NUM_FILES)
+
+    def _link_copies(self, target: Path, copies: int) -> None:
+        """Gives every file `copies` names: more rows to read without more bytes on disk."""
+        target.mkdir()
+        for copy in range(copies):
+            for path in self.files():
+                os.link(path, target / f"copy-{copy:03d}-{path.name}")
+
+
+def prepared(name: str, copies: int = 1) -> Workload:
+    """Returns a workload whose files are there.
+
+    They are made in another process: TensorFlow's threads are set once in a process, and the one
+    that measures sets them its own way.
+    """
+    workload = WORKLOADS[name]
+    if not workload.is_made(copies):
+        command = [sys.executable, "-m", "benchmarks.workloads", name, f"--copies={copies}"]
+        machine.run_or_exit(command)
+    return workload
+
+
+def data_dir() -> Path:
+    """The directory for data, models and environments."""
+    return Path(os.environ.get("BENCH_DATA", "bench_data")).resolve()
+
+
+def output_dir() -> Path:
+    """The directory below which every run writes."""
+    return Path(os.environ.get("BENCH_OUT", "bench_out")).resolve() / "benchmark-runs"
+
+
+def fresh_output_dir(name: str) -> Path:
+    """Returns an empty directory of that name below the one for outputs."""
+    path = output_dir() / name
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def _make_once(target: Path, make: Callable[[Path], None]) -> None:
+    """Makes `target` under another name and renames it, so that it is there whole or not at all."""
+    if target.exists():
+        return
+    unfinished = target.with_name(f"unfinished-{target.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    make(unfinished)
+    unfinished.rename(target)
+
+
+def _part(directory: Path, number: int, suffix: str) -> Path:
+    return directory / f"part-{number:05d}-of-{NUM_FILES:05d}{suffix}"
+
+
+def _write_tabular(path: Path, number: int, rows: int) -> None:
+    rng = np.random.default_rng([20, number])
+    columns = {"id": np.arange(number * rows, (number + 1) * rows, dtype=np.int64)}
+    columns |= {name: rng.standard_normal(rows, dtype=np.float32) for name in FEATURES}
+    pq.write_table(pa.table(columns), path, row_group_size=ROW_GROUP_ROWS)
+
+
+def _first_tabular_rows(number: int, rows: int) -> pa.Table:
+    tabular = WORKLOADS["tabular"]
+    tabular.make()
+    return pq.read_table(_part(tabular.files_dir(), number, tabular.suffix)).slice(0, rows)
+
+
+def _write_tabular_small(path: Path, number: int, rows: int) -> None:
+    pq.write_table(_first_tabular_rows(number, rows), path, row_group_size=8192)
+
+
+def _write_examples(path: Path, number: int, rows: int) -> None:
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in _serialized_examples(_first_tabular_rows(number, rows)):
+            writer.write(record)
+
+
+def _serialized_examples(table: pa.Table) -> Iterator[bytes]:
+    from tensorflow.core.example.example_pb2 import Example
+
+    for row in table.to_pylist():
+        example = Example()
+        features = example.features.feature
+        features["id"].int64_list.value.append(row["id"])
+        for name in FEATURES:
+            features[name].float_list.value.append(row[name])
+        yield example.SerializeToString()
+
+
+def _save_tabular(version_dir: Path) -> None:
+    from benchmarks import models
+
+    models.save_tabular(version_dir)
+
+
+def _save_examples(version_dir: Path) -> None:
+    from benchmarks import models
+
+    models.save_examples(version_dir)
+
+
+_TABULAR = Workload(
+    name="tabular",
+    rows=2_000_000,
+    model_name="tabular",
+    suffix=".parquet",
+    write_file=_write_tabular,
+    save_model=_save_tabular,
+    precompute_flags=("--key=id", "--signature_name=columns"),
+)
+_TABULAR_SMALL = Workload(
+    name="tabular-small",
+    rows=200_000,
+    model_name="tabular",
+    suffix=".parquet",
+    write_file=_write_tabular_small,
+    save_model=_save_tabular,
+    precompute_flags=_TABULAR.precompute_flags,
+)
+_EXAMPLES = Workload(
+    name="examples",
+    rows=100_000,
+    model_name="examples",
+    suffix=".tfrecord",
+    write_file=_write_examples,
+    save_model=_save_examples,
+    precompute_flags=(),
+)
+WORKLOADS = {workload.name: workload for workload in (_TABULAR, _TABULAR_SMALL, _EXAMPLES)}
+
+
+def main() -> None:
+    """Makes the workloads named on the command line."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("workloads", nargs="+", choices=sorted(WORKLOADS))
+    parser.add_argument("--copies", type=int, default=1, help="names for each file")
+    args = parser.parse_args()
+    for name in args.workloads:
+        WORKLOADS[name].make(args.copies)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The jobs: their options, how they are launched, and the command line."""

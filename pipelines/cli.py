@@ -1,0 +1,329 @@
+"""The command line: parses flags, runs a job, and turns errors into one message and an exit code.
+
+Nothing slow is imported before the flags are known to be right, so `--help` answers at once.
+"""
+
+import argparse
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipelines.console import complain, say
+from servable_core.errors import AbortedError, InvalidArgumentError, ServableCoreError
+
+_logger = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+_DESCRIPTION = (
+    "Precompute the inferences of versioned models over Parquet and TFRecord, with Apache Beam."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of exiting, so that all errors take one way out."""
+
+    def error(self, message: str) -> Any:
+        raise InvalidArgumentError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (default: the process's own) and returns the exit code."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    args = list(sys.argv[1:] if argv is None else argv)
+    _add_working_directory()
+    verbose = "--verbose" in args
+    try:
+        return _dispatch(args)
+    except AbortedError as error:
+        complain(str(error))
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        complain("stopped")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except ServableCoreError as error:
+        if verbose:
+            _logger.exception("error")
+        complain(f"error: {error}")
+        return EXIT_USAGE
+
+
+def _add_working_directory() -> None:
+    """Makes `--preprocess=module:function` find modules beside the user's data."""
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
+        sys.path.append(os.getcwd())  # noqa: PTH109
+
+
+def _dispatch(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        _top_parser().print_help()
+        return EXIT_OK if args else EXIT_USAGE
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "precompute": _precompute,
+        "inspect": _inspect,
+        "demo": _demo,
+    }
+    name, rest = args[0], args[1:]
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InvalidArgumentError(
+            f"unknown command {name!r}{hint} There are: {', '.join(commands)}"
+        )
+    return commands[name](rest)
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="run_pipeline.py", description=_DESCRIPTION, allow_abbrev=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, text in _COMMAND_HELP.items():
+        commands.add_parser(name, help=text)
+    parser.epilog = "run_pipeline.py COMMAND --help lists the flags of a command."
+    return parser
+
+
+_COMMAND_HELP = {
+    "precompute": "run model versions over a dataset and write their outputs as Parquet",
+    "inspect": "show versions and signatures, and how data would bind to them",
+    "demo": "the whole thing on real data, in a minute",
+}
+
+
+def _precompute(args: list[str]) -> int:
+    options = _precompute_options(args)
+    from pipelines import precompute
+
+    try:
+        if options.dry_run:
+            from pipelines.dry_run import dry_run
+
+            say(dry_run(options))
+            return EXIT_OK
+        say(precompute.summary(precompute.run(options)))
+    except AbortedError as error:
+        complain(f"{error}\nwhat was committed is safe; go on with:\n  {_resume_command(options)}")
+        return EXIT_INTERRUPTED
+    except precompute.JobFailedError as error:
+        if options.verbose:
+            _logger.exception("the job failed")
+        complain(
+            f"error: {error}\nunits that were committed before are kept; when the cause is mended, go on with:\n  {_resume_command(options)}"
+        )
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _resume_command(options: Any) -> str:
+    import shlex
+
+    words = ["python", "run_pipeline.py", "precompute", f"--output={options.output_path}"]
+    words += ["--if_exists=resume", *options.beam_args]
+    return shlex.join(words)
+
+
+def _precompute_options(args: list[str]) -> Any:
+    parser = precompute_parser()
+    known, beam_args = _split(parser, args)
+    from pipelines.options import PrecomputeOptions
+    from transforms.execution import ExecutionOptions
+
+    execution_fields = ExecutionOptions.__dataclass_fields__
+    execution = {name: known.pop(name) for name in list(known) if name in execution_fields}
+    given = {name: value for name, value in execution.items() if value is not None}
+    lists = ("input", "input_map", "passthrough", "output_tensors")
+    for name in lists:
+        known[name] = None if known[name] is None else tuple(_flatten(name, known[name]))
+    return PrecomputeOptions(
+        **known, execution=ExecutionOptions(**given), beam_args=tuple(beam_args)
+    )
+
+
+def _flatten(name: str, values: Sequence[str]) -> list[str]:
+    """Splits comma-separated entries, but not within the brackets of an input map."""
+    if name in ("input", "input_map"):
+        return list(values)
+    return [part for value in values for part in value.split(",") if part]
+
+
+def _split(parser: argparse.ArgumentParser, args: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Parses our flags; checks that the rest are Beam's, and returns both."""
+    own, raw = args, []
+    if "--" in args:
+        index = args.index("--")
+        own, raw = args[:index], args[index + 1 :]
+    known, rest = parser.parse_known_args(own)
+    rest = _joined(rest)
+    if rest:
+        from pipelines.beam_options import check_beam_args
+
+        flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - argparse has no public list
+        check_beam_args(rest, flags)
+    return vars(known), [*rest, *raw]
+
+
+def _joined(args: Sequence[str]) -> list[str]:
+    """Turns `--name value` into `--name=value`."""
+    joined: list[str] = []
+    for arg in args:
+        if (
+            joined
+            and not arg.startswith("--")
+            and joined[-1].startswith("--")
+            and "=" not in joined[-1]
+        ):
+            joined[-1] += f"={arg}"
+        else:
+            joined.append(arg)
+    return joined
+
+
+def precompute_parser() -> argparse.ArgumentParser:
+    """Returns the parser of `precompute`; flags that were not given come out as None."""
+    parser = _Parser(
+        prog="run_pipeline.py precompute",
+        description="Runs model versions over a dataset and writes their outputs as Parquet.",
+        epilog="All other flags go to Apache Beam, such as --runner=DataflowRunner --region=...",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model_base_path", metavar="DIR", help="directory with a subdirectory for each version")
+    add("--model_name", metavar="NAME", help="name in the output (default: that of the directory)")
+    add("--model_version", metavar="V", help="latest (default), latest:2, all, 3 or 3,5")
+    add("--signature_name", metavar="NAME", help="signature to run (default: serving_default)")
+    add(
+        "--input",
+        action="append",
+        metavar="GLOB",
+        help="quoted glob, file or directory; repeatable",
+    )
+    add("--input_format", metavar="F", help="parquet or tfrecord (default: by suffix)")
+    add(
+        "--input_map",
+        action="append",
+        metavar="T=C",
+        help="input=column or input=[c1,c2]; repeatable",
+    )
+    add(
+        "--key",
+        metavar="COLUMN",
+        help="column that identifies a row (default: source file and row)",
+    )
+    add("--passthrough", action="append", metavar="C1,C2", help="further columns to copy")
+    add("--output", required=True, metavar="DIR", help="where to write")
+    add(
+        "--output_tensors",
+        action="append",
+        metavar="T,OLD=NEW",
+        help="outputs to keep (default: all)",
+    )
+    add("--preprocess", metavar="M:F", help="package.module:function, RecordBatch to RecordBatch")
+    add("--postprocess", metavar="M:F", help="likewise, applied to the output")
+    add("--if_exists", default="error", metavar="WHAT", help="error (default), overwrite or resume")
+    add(
+        "--take_over",
+        action="store_true",
+        help="take the lock of a launcher that is gone (remote output)",
+    )
+    add(
+        "--unit_bytes",
+        type=_whole_number,
+        metavar="N",
+        help="input bytes of a unit (default: 64 MiB)",
+    )
+    add("--unit_rows", type=_whole_number, metavar="N", help="rows of a unit (default: 1,000,000)")
+    add("--limit", type=_whole_number, metavar="N", help="only the first N rows")
+    add(
+        "--deterministic",
+        action="store_true",
+        default=None,
+        help="byte-identical output on every run",
+    )
+    add("--dry_run", action="store_true", help="plan, bind, run one batch, print the plan and stop")
+    add(
+        "--max_batch_size",
+        type=_whole_number,
+        metavar="N",
+        help="rows of a batch (default: by row size)",
+    )
+    add(
+        "--num_batch_threads",
+        type=_whole_number,
+        metavar="N",
+        help="model calls at a time (default: cores)",
+    )
+    add(
+        "--batch_timeout_secs",
+        type=float,
+        metavar="S",
+        help="a longer model call fails its unit (default: 600)",
+    )
+    add(
+        "--max_in_flight_bytes", type=_whole_number, metavar="N", help="per unit (default: 256 MiB)"
+    )
+    add("--max_unit_retries", type=_whole_number, metavar="N", help="after I/O errors (default: 3)")
+    add("--verbose", action="store_true", help="tracebacks, and the libraries' own logs")
+    return parser
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+
+
+def _inspect(args: list[str]) -> int:
+    parser = _Parser(
+        prog="run_pipeline.py inspect",
+        description="Shows versions and signatures, and how data would bind to them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model_base_path", required=True, metavar="DIR")
+    parser.add_argument("--model_version", default="all", metavar="V")
+    parser.add_argument("--signature_name", metavar="NAME", help="only this signature")
+    parser.add_argument("--input", action="append", metavar="GLOB")
+    parser.add_argument("--input_format", metavar="F")
+    parser.add_argument("--input_map", action="append", metavar="T=C")
+    parser.add_argument("--verbose", action="store_true")
+    options = vars(_only_ours(parser, args))
+    from pipelines.inspect import InspectOptions, inspect
+
+    options.pop("verbose")
+    for name in ("input", "input_map"):
+        options[name] = tuple(options[name] or ())
+    say(inspect(InspectOptions(**options)))
+    return EXIT_OK
+
+
+def _demo(args: list[str]) -> int:
+    parser = _Parser(
+        prog="run_pipeline.py demo",
+        description="Trains three versions on real data and precomputes two of them.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workdir", default="./demo_output", metavar="DIR")
+    parser.add_argument("--verbose", action="store_true")
+    options = _only_ours(parser, args)
+    from pipelines.demo import run_demo
+
+    run_demo(options.workdir)
+    return EXIT_OK
+
+
+def _only_ours(parser: argparse.ArgumentParser, args: list[str]) -> argparse.Namespace:
+    options, unknown = parser.parse_known_args(args)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - argparse has no public list
+        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InvalidArgumentError(f"unknown flag {unknown[0]}{hint}")
+    return options

@@ -1,0 +1,60 @@
+"""`--dry_run`: plans, binds and runs one batch, and shows what the job would do. Writes nothing."""
+
+from dataclasses import replace
+
+from pipelines.options import PrecomputeOptions
+from pipelines.output_directory import check_usable
+from servable_core.runtime.clock import SystemClock
+from transforms.job_state import JobState
+from transforms.plan import Plan, Unit
+from transforms.planning import make_plan
+from transforms.process_unit import batch_rows, create_unit_job, infer_unit
+from transforms.unit_cutting import limit_rows
+from transforms.worker_core import WorkerCore, WorkerCoreConfig
+
+
+def dry_run(options: PrecomputeOptions) -> str:
+    """Returns the plan in words and the first rows of the first batch's output.
+
+    Raises:
+        ServableCoreError: The job would fail before its first unit is through a batch.
+    """
+    check_usable(options.output_path, options.if_exists)
+    plan = make_plan(options.plan_request(), options.execution)
+    rows = batch_rows(plan, options.execution)
+    return "\n".join([*_describe(plan, rows), *_first_rows(plan, options, rows)])
+
+
+def _describe(plan: Plan, rows: int) -> list[str]:
+    total = "an unknown number of" if plan.num_rows is None else f"{plan.num_rows:,}"
+    return [
+        f"would read {total} rows from {len(plan.inputs)} files ({plan.size_bytes:,} bytes) in {len(plan.units)} units",
+        f"would run {', '.join(str(each.servable_id) for each in plan.models)}, signature {plan.content.signature_name!r}, up to {rows:,} rows a batch",
+        f"columns read: {', '.join(plan.read_columns) or 'none'}",
+    ]
+
+
+def _first_rows(plan: Plan, options: PrecomputeOptions, rows: int) -> list[str]:
+    ranges = plan.units[0].ranges[:1]
+    if ranges[0].num_rows != -1:
+        ranges = tuple(limit_rows(ranges, rows))
+    first = replace(plan, units=(Unit(index=0, ranges=ranges),))
+    config = WorkerCoreConfig(models=plan.models, execution=options.execution)
+    lines: list[str] = []
+    with WorkerCore(config) as core:
+        state = JobState(stops_siblings=True)
+        job = create_unit_job(
+            first,
+            options.output_path,
+            options.execution,
+            core=core,
+            state=state,
+            clock=SystemClock(),
+        )
+        outputs = next(infer_unit(first.units[0], job))
+        for model, batch in zip(plan.models, outputs, strict=True):
+            lines.append(
+                f"one batch of {batch.num_rows:,} rows through {model.servable_id} gave, for example:"
+            )
+            lines.append(batch.slice(0, 3).to_pandas().to_string(index=False))
+    return lines

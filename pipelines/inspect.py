@@ -1,0 +1,122 @@
+"""`inspect`: what versions a model has, what they take and return, and how data would bind to them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from servable_core.errors import ServableCoreError
+from servable_core.servables.saved_model.structure import read_signatures
+from servable_core.servables.signature import SignatureSpec, find_signature
+from servable_core.sources.storage_path_versions import VersionDirectory
+from servable_core.sources.version_selection import parse_version_policy, select_versions
+from transforms.binding import BoundInput, try_bind
+from transforms.input_map import ColumnSource, parse_input_map
+from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
+from transforms.model_versions import list_versions
+from transforms.storage import absolute_path, file_system_for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InspectOptions:
+    """What to show.
+
+    Attributes:
+        model_base_path: Directory with version directories.
+        model_version: Which of them.
+        signature_name: Only this signature, or None for all.
+        input: Data to bind, or nothing.
+        input_format: As for a job.
+        input_map: As for a job.
+    """
+
+    model_base_path: str
+    model_version: str = "all"
+    signature_name: str | None = None
+    input: tuple[str, ...] = ()
+    input_format: str | None = None
+    input_map: tuple[str, ...] = ()
+
+
+def inspect(options: InspectOptions) -> str:
+    """Returns the whole report.
+
+    Raises:
+        ServableCoreError: There is no such model, version, signature or input. A broken version
+            beside others is part of the report instead.
+    """
+    base_path = absolute_path(options.model_base_path)
+    versions = list_versions(base_path)
+    selected = select_versions(parse_version_policy(options.model_version), sorted(versions))
+    numbers = ", ".join(str(number) for number in sorted(versions))
+    lines = [f"{base_path}: versions {numbers}"]
+    description = _describe(options)
+    if description is not None:
+        lines += ["", *_schema_lines(options, description)]
+    for number in sorted(selected):
+        lines += ["", *_version_lines(number, versions[number], options, description)]
+    return "\n".join(lines)
+
+
+def _describe(options: InspectOptions) -> InputDescription | None:
+    if not options.input:
+        return None
+    files = find_inputs(options.input)
+    return describe_inputs(files, detect_format(files, options.input_format), limit=None)
+
+
+def _schema_lines(options: InspectOptions, description: InputDescription) -> Iterator[str]:
+    files = {each.file_index for each in description.pieces}
+    rows = [each.num_rows for each in description.pieces]
+    total = "" if -1 in rows else f", {sum(rows):,} rows"
+    kind = "TFRecord of tf.train.Example" if description.has_records else "Parquet"
+    yield f"input {', '.join(options.input)}: {kind}, {len(files)} files{total}"
+    for schema in description.schemas:
+        yield from (f"  {field.name}: {_type_words(field.type)}" for field in schema)
+    if len(description.schemas) > 1:
+        yield f"  ({len(description.schemas)} different schemas)"
+
+
+def _type_words(data_type: pa.DataType) -> str:
+    return str(data_type).replace("item: ", "").replace("element: ", "")
+
+
+def _version_lines(
+    number: int,
+    directory: VersionDirectory,
+    options: InspectOptions,
+    description: InputDescription | None,
+) -> Iterator[str]:
+    yield f"version {number}"
+    try:
+        signatures = read_signatures(
+            directory.path, directory.files, file_system_for(directory.path)
+        )
+    except ServableCoreError as error:
+        yield f"  broken: {error}"
+        return
+    if options.signature_name is not None:
+        model = f"{options.model_base_path}/{number}"
+        signatures = {
+            options.signature_name: find_signature(signatures, options.signature_name, model)
+        }
+    input_map = parse_input_map(options.input_map)
+    for signature in signatures.values():
+        yield f"  signature {signature.name}"
+        if description is None:
+            yield from (f"    input   {each}" for each in signature.inputs)
+        else:
+            yield from _binding_lines(signature, description, input_map)
+        yield from (f"    output  {each}" for each in signature.outputs)
+
+
+def _binding_lines(
+    signature: SignatureSpec, description: InputDescription, input_map: dict[str, ColumnSource]
+) -> Iterator[str]:
+    for schema in description.schemas:
+        bound = try_bind(signature, schema, input_map, has_records=description.has_records)
+        yield from (f"    {_input_line(each)}" for each in bound)
+
+
+def _input_line(bound: BoundInput | str) -> str:
+    return f"input   {bound}" if isinstance(bound, BoundInput) else f"cannot bind: {bound}"

@@ -1,0 +1,208 @@
+"""Options of the precompute job, validated when made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from servable_core.errors import FailedPreconditionError, InvalidArgumentError
+from servable_core.sources.version_selection import parse_version_policy
+from transforms.execution import ExecutionOptions
+from transforms.input_map import parse_input_map, parse_renames
+from transforms.inputs import FORMATS
+from transforms.plan import Plan
+from transforms.planning import PlanRequest
+from transforms.storage import absolute_path
+from transforms.unit_cutting import UnitBounds
+
+IF_EXISTS = ("error", "overwrite", "resume")
+_DEFAULTS: Mapping[str, Any] = {
+    "model_version": "latest",
+    "signature_name": "serving_default",
+    "input_map": (),
+    "passthrough": (),
+    "output_tensors": (),
+    "unit_bytes": 64 << 20,
+    "unit_rows": 1_000_000,
+    "deterministic": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecomputeOptions:
+    """What to precompute, from what, to where.
+
+    None means "not given": the default for a new job, and the plan's value for a resumed one.
+
+    Attributes:
+        output: Output directory.
+        model_base_path: Directory with version directories.
+        input: Globs, directories and files.
+        model_name: Name in the output; the base path's last part if not given.
+        model_version: `latest`, `latest:2`, `all`, `3` or `3,5`.
+        signature_name: Signature to run.
+        input_format: "parquet" or "tfrecord"; told by suffix if not given.
+        input_map: `tensor=column` or `tensor=[c1,c2]` entries.
+        key: Column that identifies a row.
+        passthrough: Columns to copy to the output.
+        output_tensors: Outputs to keep, `old=new` renames; all if not given.
+        preprocess: `package.module:function`, RecordBatch to RecordBatch.
+        postprocess: Likewise, on the output.
+        unit_bytes: Input bytes of a unit.
+        unit_rows: Rows of a unit.
+        limit: Only the first rows.
+        deterministic: Byte-identical output, however often the job is killed and resumed.
+        if_exists: What to do with a non-empty output directory: error, overwrite or resume.
+        take_over: Take a lock that another launcher holds on a remote output directory.
+        dry_run: Plan, bind and run one batch, then stop.
+        verbose: Show tracebacks and the libraries' own logs.
+        execution: How workers run.
+        beam_args: Arguments for Beam.
+    """
+
+    output: str
+    model_base_path: str | None = None
+    input: tuple[str, ...] | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+    signature_name: str | None = None
+    input_format: str | None = None
+    input_map: tuple[str, ...] | None = None
+    key: str | None = None
+    passthrough: tuple[str, ...] | None = None
+    output_tensors: tuple[str, ...] | None = None
+    preprocess: str | None = None
+    postprocess: str | None = None
+    unit_bytes: int | None = None
+    unit_rows: int | None = None
+    limit: int | None = None
+    deterministic: bool | None = None
+    if_exists: str = "error"
+    take_over: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    beam_args: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise InvalidArgumentError("--output must name a directory")
+        if self.if_exists not in IF_EXISTS:
+            raise InvalidArgumentError(
+                f"--if_exists must be one of {', '.join(IF_EXISTS)}, got {self.if_exists!r}"
+            )
+        if self.input_format not in (None, *FORMATS):
+            raise InvalidArgumentError(
+                f"--input_format must be one of {', '.join(FORMATS)}, got {self.input_format!r}"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise InvalidArgumentError(f"--limit must be 1 or more, got {self.limit}")
+        parse_version_policy(self.model_version or "latest")
+        parse_input_map(self.input_map or ())
+        parse_renames(self.output_tensors or ())
+        self._bounds()
+
+    @property
+    def output_path(self) -> str:
+        """Returns the output directory, absolute."""
+        return absolute_path(self.output)
+
+    def given_content(self) -> dict[str, Any]:
+        """Returns the flags that decide what is written, as far as they were given."""
+        names = [each.name for each in fields(self) if each.name in CONTENT_FLAGS]
+        given = {name: getattr(self, name) for name in names}
+        return {name: _plain(name, value) for name, value in given.items() if value is not None}
+
+    def plan_request(self) -> PlanRequest:
+        """Returns what a new job's plan is made from.
+
+        Raises:
+            InvalidArgumentError: A flag is missing that only a resumed job can do without.
+        """
+        if not self.model_base_path:
+            raise InvalidArgumentError(
+                "--model_base_path is missing: the directory with the model's versions"
+            )
+        if not self.input:
+            raise InvalidArgumentError("--input is missing: files, directories or quoted globs")
+        return PlanRequest(
+            model_base_path=self.model_base_path,
+            model_name=self.model_name,
+            versions=parse_version_policy(self._value("model_version")),
+            signature_name=self._value("signature_name"),
+            inputs=self.input,
+            input_format=self.input_format,
+            input_map=self._value("input_map"),
+            key=self.key,
+            passthrough=self._value("passthrough"),
+            output_tensors=self._value("output_tensors"),
+            preprocess=self.preprocess,
+            postprocess=self.postprocess,
+            bounds=self._bounds(),
+            limit=self.limit,
+            deterministic=self._value("deterministic"),
+            flags=self.effective_content(),
+        )
+
+    def effective_content(self) -> dict[str, Any]:
+        """Returns all flags that decide what is written, defaults filled in."""
+        defaults = {name: _plain(name, _DEFAULTS.get(name)) for name in CONTENT_FLAGS}
+        return {**defaults, **self.given_content()}
+
+    def check_resumes(self, plan: Plan) -> None:
+        """Checks that a resumed job was asked for nothing but what its plan says.
+
+        Raises:
+            FailedPreconditionError: A given flag conflicts; the message names both values.
+        """
+        for name, value in self.given_content().items():
+            planned = plan.flags.get(name)
+            if value != planned:
+                raise FailedPreconditionError(
+                    f"--{name}={_words(value)} conflicts with the plan in {self.output_path}, which has {_words(planned)}; leave the flag out to resume, or start anew with --if_exists=overwrite"
+                )
+        recorded, asked = plan.content.deterministic_batch_size, self.execution.max_batch_size
+        if recorded is not None and asked not in (None, recorded):
+            raise FailedPreconditionError(
+                f"--max_batch_size={asked} conflicts with the deterministic plan in {self.output_path}, which has {recorded}"
+            )
+
+    def _value(self, name: str) -> Any:
+        given = getattr(self, name)
+        return _DEFAULTS[name] if given is None else given
+
+    def _bounds(self) -> UnitBounds:
+        return UnitBounds(max_bytes=self._value("unit_bytes"), max_rows=self._value("unit_rows"))
+
+
+CONTENT_FLAGS = (
+    "model_base_path",
+    "input",
+    "model_name",
+    "model_version",
+    "signature_name",
+    "input_format",
+    "input_map",
+    "key",
+    "passthrough",
+    "output_tensors",
+    "preprocess",
+    "postprocess",
+    "unit_bytes",
+    "unit_rows",
+    "limit",
+    "deterministic",
+)
+_PATH_FLAGS = frozenset({"model_base_path", "input"})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Returns the value as JSON will give it back, paths made absolute."""
+    if isinstance(value, tuple):
+        return [_plain(name, each) for each in value]
+    return absolute_path(value) if name in _PATH_FLAGS and value else value
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(str(each) for each in value)
+    return "none" if value is None else str(value)

@@ -1,0 +1,273 @@
+"""The precompute job: plan or resume, launch, watch, report."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.beam_options import RunnerChoice, choose_runner
+from pipelines.console import Progress, ProgressReporter, say
+from pipelines.interruption import stop_on_signals
+from pipelines.options import PrecomputeOptions
+from pipelines.output_directory import (
+    check_usable,
+    clear,
+    clear_scratch,
+    is_complete,
+    locked,
+)
+from servable_core.errors import AbortedError, FailedPreconditionError, ServableCoreError
+from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.servables.saved_model.fingerprint import check_fingerprint, fingerprint_version
+from transforms.failures import UnitFailedError, read_first_failure
+from transforms.finalize import MANIFEST_FILE
+from transforms.job_state import JobState, start_job_state
+from transforms.plan import Plan, write_plan
+from transforms.planning import make_plan
+from transforms.receipts import read_receipt
+from transforms.storage import file_system_for, is_local, match_files, read_bytes
+from transforms.worker_core import worker_cores
+
+_STOP_SIBLINGS_SECS = 60.0
+
+
+class JobFailedError(ServableCoreError):
+    """Units failed; what was committed stays, and the job can be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        plan: The plan.
+        output: Output directory.
+        rows: Input rows of the whole job.
+        rows_this_run: Those of this run; fewer when the job was resumed.
+        seconds: From the start of the first unit of this run to the end of the last one.
+        total_seconds: From the call to here: planning, imports and model load included.
+        mean_batch_size: Rows per model call.
+        peak_rss_bytes: Largest resident memory of a worker.
+        manifest: The content of `_manifest.json`.
+    """
+
+    plan: Plan
+    output: str
+    rows: int
+    rows_this_run: int
+    seconds: float
+    total_seconds: float
+    mean_batch_size: float
+    peak_rss_bytes: int
+    manifest: dict[str, Any]
+
+
+def run(options: PrecomputeOptions, clock: Clock | None = None) -> RunReport:
+    """Runs the job to its end.
+
+    Raises:
+        ServableCoreError: Something is wrong with the request; nothing was started.
+        JobFailedError: A unit failed.
+        AbortedError: A signal stopped the job.
+    """
+    clock = clock or SystemClock()
+    started_secs = clock.now()
+    runner = choose_runner(options.beam_args)
+    output = options.output_path
+    resumed = check_usable(output, options.if_exists)
+    if resumed is not None:
+        options.check_resumes(resumed)
+        _check_unchanged(resumed)
+        plan = resumed
+    else:
+        plan = make_plan(options.plan_request(), options.execution)
+    with locked(output, take_over=options.take_over, clock=clock):
+        if resumed is None:
+            clear(output)
+            plan = write_plan(plan, output)
+        if not is_complete(output):
+            clear_scratch(output)
+            _launch(options, runner, plan, clock)
+        return _report(plan, output, clock.now() - started_secs, started_wall=clock.wall_time())
+
+
+def _check_unchanged(plan: Plan) -> None:
+    """Checks that models and inputs are still those that were planned."""
+    for model in plan.models:
+        file_system = file_system_for(model.path)
+        found = fingerprint_version(model.path, file_system.list_files(model.path), file_system)
+        check_fingerprint(model.path, model.fingerprint, found)
+    for each in plan.inputs:
+        found_file = _stat(each.path)
+        if found_file != (each.size_bytes, each.mtime_secs):
+            what = "is gone" if found_file is None else "changed"
+            raise FailedPreconditionError(
+                f"the input file {each.path} {what} since the job was planned, so resuming would mix old and new rows; start anew with --if_exists=overwrite"
+            )
+
+
+def _stat(path: str) -> tuple[int, float] | None:
+    if is_local(path):
+        try:
+            stat = Path(path).stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_size, stat.st_mtime
+    found = match_files(path)
+    return (found[0].size_bytes, found[0].mtime_secs) if found else None
+
+
+def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock: Clock) -> None:
+    output = options.output_path
+    state = start_job_state(output)
+    done = _done_before(plan, output)
+    say(_starting_line(plan, done, runner))
+    try:
+        with (
+            stop_on_signals(state.abort, workers_are_here=runner.is_in_process),
+            _quiet_libraries(enabled=not options.verbose),
+            ProgressReporter(_progress_reader(plan, output, state, done, runner), clock),
+        ):
+            _run_pipeline(options, runner)
+    except KeyboardInterrupt as error:
+        raise AbortedError(f"stopped: {error}") from error
+    except Exception as error:
+        state.wait_until_idle(_STOP_SIBLINGS_SECS, clock)
+        raise _explain(error, state, output) from error
+    finally:
+        worker_cores.close_all()
+
+
+def _run_pipeline(options: PrecomputeOptions, runner: RunnerChoice) -> None:
+    from pipelines.launch import run_units
+
+    run_units(options.output_path, options.execution, runner)
+
+
+def _explain(error: Exception, state: JobState, output: str) -> Exception:
+    """Returns the error to tell: the first unit's failure, not what Beam made of it."""
+    failure = state.first_failure or read_first_failure(output)
+    if failure is not None:
+        return JobFailedError(failure)
+    if state.abort.is_set:
+        return AbortedError(f"stopped: {state.abort.reason}")
+    if isinstance(error, (ServableCoreError, UnitFailedError)):
+        return JobFailedError(str(error))
+    return JobFailedError(f"the pipeline failed: {type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    rows: int
+    size_bytes: int
+    units: int
+
+
+def _done_before(plan: Plan, output: str) -> _Done:
+    receipts = [(unit, read_receipt(plan, unit, output)) for unit in plan.units]
+    done = [(unit, receipt) for unit, receipt in receipts if receipt is not None]
+    return _Done(
+        rows=sum(receipt.rows_read for _, receipt in done),
+        size_bytes=sum(unit.size_bytes for unit, _ in done),
+        units=len(done),
+    )
+
+
+def _starting_line(plan: Plan, done: _Done, runner: RunnerChoice) -> str:
+    models = ", ".join(str(each.servable_id) for each in plan.models)
+    rows = "" if plan.num_rows is None else f"{plan.num_rows:,} rows, "
+    skipped = f", {done.units} of them done already" if done.units else ""
+    return (
+        f"precomputing {models} over {rows}{len(plan.inputs)} files"
+        f" in {len(plan.units)} units{skipped}, on {runner.name}"
+    )
+
+
+def _progress_reader(
+    plan: Plan, output: str, state: JobState, before: _Done, runner: RunnerChoice
+) -> Callable[[], Progress]:
+    """Returns what reads the progress: counters of this process, else the receipts."""
+
+    def from_counters() -> Progress:
+        counters = state.counters()
+        return _progress(plan, before, counters.rows, counters.bytes)
+
+    def from_receipts() -> Progress:
+        now = _done_before(plan, output)
+        return _progress(plan, before, now.rows - before.rows, now.size_bytes - before.size_bytes)
+
+    return from_counters if runner.is_in_process else from_receipts
+
+
+def _progress(plan: Plan, before: _Done, new_rows: int, new_bytes: int) -> Progress:
+    rows = before.rows + new_rows
+    if plan.num_rows:
+        fraction, new_fraction = rows / plan.num_rows, new_rows / plan.num_rows
+    else:
+        total = max(1, plan.size_bytes)
+        fraction, new_fraction = (before.size_bytes + new_bytes) / total, new_bytes / total
+    return Progress(
+        rows=rows,
+        rows_this_run=new_rows,
+        total_rows=plan.num_rows,
+        fraction=fraction,
+        fraction_this_run=new_fraction,
+    )
+
+
+@contextmanager
+def _quiet_libraries(*, enabled: bool) -> Iterator[None]:
+    """Keeps Beam's own words to itself: our messages tell what the user needs."""
+    logger = logging.getLogger("apache_beam")
+    before = logger.level
+    if enabled:
+        logger.setLevel(logging.CRITICAL + 1)
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _report(plan: Plan, output: str, total_seconds: float, started_wall: float) -> RunReport:
+    del started_wall
+    content = read_bytes(f"{output}/{MANIFEST_FILE}")
+    if content is None:
+        raise JobFailedError(f"{output} has no {MANIFEST_FILE}: the job's last stage has not run")
+    manifest = json.loads(content)
+    return RunReport(
+        plan=plan,
+        output=output,
+        rows=manifest["rows"],
+        rows_this_run=manifest["rows"],
+        seconds=manifest["timings"]["steady_secs"],
+        total_seconds=total_seconds,
+        mean_batch_size=manifest["rows"] / max(1, manifest["batches"]),
+        peak_rss_bytes=manifest["peak_rss_bytes"],
+        manifest=manifest,
+    )
+
+
+def summary(report: RunReport) -> str:
+    """Returns the lines that end a run."""
+    versions = len(report.plan.models)
+    of_versions = f" x {versions} versions" if versions > 1 else ""
+    rate = report.rows_this_run / max(report.seconds, 1e-9)
+    lines = [
+        (
+            f"done: {report.rows:,} rows{of_versions} in {report.seconds:.1f} s,"
+            f" {rate:,.0f} rows/s ({report.total_seconds:.1f} s with start-up)"
+        ),
+        f"  mean batch   {report.mean_batch_size:,.0f} rows",
+        f"  peak memory  {report.peak_rss_bytes / 2**20:,.0f} MiB",
+        f"  output       {report.output}",
+    ]
+    lines += [
+        f"    model_name={each['name']}/model_version={each['version']}  {each['rows']:,} rows"
+        for each in report.manifest["models"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""`predict(table, model_base_path)`: the engine of the jobs without Beam, for notebooks and tests.
+
+Example:
+    from pipelines.predict import predict
+    scores = predict(table, "models/ranker", passthrough=["id"])
+    print(scores.to_pandas().head())
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+
+from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec, find_signature
+from servable_core.sources.version_selection import parse_version_policy
+from transforms.binding import bind, closest
+from transforms.execution import ExecutionOptions, batch_size_for
+from transforms.infer import InFlightWindow, infer_batches
+from transforms.input_batch import InputBatch
+from transforms.input_map import parse_input_map, parse_renames
+from transforms.model_versions import resolve_models
+from transforms.outputs import OutputLayout, plan_outputs, to_record_batch
+from transforms.tensors import to_tensors
+from transforms.worker_core import WorkerCoreConfig, acquired_core
+
+_MAX_BATCHES_IN_FLIGHT = 64
+_MAX_BYTES_IN_FLIGHT = 256 << 20
+
+BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+def predict(
+    table: pa.Table,
+    model_base_path: str,
+    *,
+    model_version: str | int = "latest",
+    signature_name: str = "serving_default",
+    input_map: Sequence[str] = (),
+    passthrough: Sequence[str] = (),
+    output_tensors: Sequence[str] = (),
+    preprocess: BatchFunction | None = None,
+    max_batch_size: int | None = None,
+) -> pa.Table:
+    """Returns the model's outputs for the rows of `table`, in their order.
+
+    Loads the model on the first call and keeps it for a minute after the last one. Thread-safe;
+    calls on several threads share batches.
+
+    Args:
+        table: Rows; columns bind to the signature's inputs as they do in a job.
+        model_base_path: Directory with a subdirectory for each version.
+        model_version: One version, such as 3, "3" or "latest".
+        signature_name: Signature to run.
+        input_map: `tensor=column` or `tensor=[c1,c2]` entries.
+        passthrough: Columns of `table` to put before the outputs.
+        output_tensors: Outputs to keep, `old=new` renames; all if empty.
+        preprocess: Applied to each batch first; must keep the rows.
+        max_batch_size: Rows of a batch; chosen by the size of a row if None.
+
+    Returns:
+        A table of `len(table)` rows: pass-through columns, then one column for each output.
+
+    Raises:
+        NotFoundError: No such model, version or signature.
+        InvalidArgumentError: The table does not fit the signature.
+    """
+    models = resolve_models(model_base_path, None, parse_version_policy(str(model_version)))
+    if len(models) != 1:
+        raise InvalidArgumentError(
+            f"model_version={model_version!r} selects {len(models)} versions; predict takes one"
+        )
+    model = models[0]
+    signature = find_signature(model.signatures, signature_name, model.label)
+    sample = _first_batch(table, preprocess)
+    binding = bind(
+        signature,
+        sample.schema,
+        parse_input_map(input_map),
+        has_records=False,
+        model=model.label,
+    )
+    layout = _layout(signature, sample, passthrough, output_tensors, model.label)
+    batch_size = max_batch_size or batch_size_for(
+        [(each.tensor, each.row_shape) for each in binding.inputs]
+    )
+    config = WorkerCoreConfig(models=(model.pinned,), execution=ExecutionOptions())
+    with acquired_core(config) as core:
+        session = core.session(model.pinned, signature_name, tuple(layout.tensors), batch_size)
+        inferred = infer_batches(
+            _batches(table, batch_size, preprocess),
+            lambda batch: [session.submit(to_tensors(batch, binding))],
+            window=InFlightWindow(
+                max_batches=_MAX_BATCHES_IN_FLIGHT, max_bytes=_MAX_BYTES_IN_FLIGHT
+            ),
+            timeout_secs=ExecutionOptions().batch_timeout_secs,
+            check=lambda: None,
+        )
+        return pa.Table.from_batches(
+            [to_record_batch(each.batch.columns, each.outputs[0], layout) for each in inferred]
+        )
+
+
+def _layout(
+    signature: SignatureSpec,
+    sample: pa.RecordBatch,
+    passthrough: Sequence[str],
+    output_tensors: Sequence[str],
+    model: str,
+) -> OutputLayout:
+    for name in passthrough:
+        if name not in sample.schema.names:
+            raise InvalidArgumentError(
+                f"passthrough names {name!r}, which the table does not have{closest(name, sample.schema.names)}"
+            )
+    return plan_outputs(
+        signature,
+        copied=passthrough,
+        renames=parse_renames(output_tensors),
+        model=model,
+    )
+
+
+def _first_batch(table: pa.Table, preprocess: BatchFunction | None) -> pa.RecordBatch:
+    return next(iter(_batches(table.slice(0, 1), 1, preprocess))).columns
+
+
+def _batches(
+    table: pa.Table, batch_size: int, preprocess: BatchFunction | None
+) -> Iterator[InputBatch]:
+    """Yields at least one batch, so that an empty table gives an empty result with columns."""
+    starts = itertools.count(0, batch_size) if table.num_rows else iter([0])
+    for start in starts:
+        part = table.slice(start, batch_size).combine_chunks()
+        if start and not part.num_rows:
+            return
+        batches = part.to_batches()
+        batch = batches[0] if batches else _empty(table.schema)
+        yield InputBatch(columns=batch if preprocess is None else preprocess(batch))
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)

@@ -1,0 +1,194 @@
+"""Batch threads shared by any number of queues: round-robin, one batch per turn."""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, Self, TypeAlias, TypeVar
+
+from servable_core.batching.batch import Batch, BatchTask
+from servable_core.batching.batch_queue import QueueOptions
+from servable_core.batching.idle_threads import IdleThreads
+from servable_core.batching.shared_batch_queue import SharedBatchQueue
+from servable_core.errors import FailedPreconditionError, InvalidArgumentError
+from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.executor import start_thread
+
+T = TypeVar("T", bound=BatchTask)
+
+_SYSTEM_CLOCK = SystemClock()
+_Turn: TypeAlias = tuple[SharedBatchQueue[T], Batch[T]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharedBatchSchedulerOptions:
+    """The threads of one scheduler.
+
+    Attributes:
+        num_batch_threads: Batches processed at the same time, over all queues: cores on a CPU, two
+            or so per accelerator. 0: `step` does the work on its caller's thread.
+        thread_name_prefix: The threads are called `<prefix>_<i>`.
+    """
+
+    num_batch_threads: int
+    thread_name_prefix: str = "batch_thread"
+
+    def __post_init__(self) -> None:
+        if self.num_batch_threads < 0:
+            raise InvalidArgumentError(
+                f"num_batch_threads must be 0 or more, got {self.num_batch_threads}"
+            )
+
+
+class SharedBatchScheduler(Generic[T]):
+    """Owns batch threads and hands them batches of its queues; thread-safe.
+
+    Each queue gets one batch per turn, however full it is, so none starves another. Idle threads
+    sleep until the earliest batch is due. Make one per process: sharing the threads between models
+    is the point. A context manager: leaving it closes the queues and joins the threads.
+
+    Example:
+        >>> options = SharedBatchSchedulerOptions(num_batch_threads=2)
+        >>> with SharedBatchScheduler(options) as scheduler:
+        ...     queue = scheduler.add_queue(QueueOptions(max_batch_size=64), process, split)
+        ...     queue.schedule(task)
+    """
+
+    def __init__(
+        self, options: SharedBatchSchedulerOptions, *, clock: Clock = _SYSTEM_CLOCK
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._idle_threads = IdleThreads(self._lock, clock)
+        # In the order of their turns.
+        self._queues: deque[SharedBatchQueue[T]] = deque()  # Guarded by _lock.
+        self._is_closed = False  # Guarded by _lock.
+        self._is_stopped = False  # Guarded by _lock.
+        self._threads = [
+            start_thread(self._run_turns, name=f"{options.thread_name_prefix}_{index}")
+            for index in range(options.num_batch_threads)
+        ]
+
+    def add_queue(
+        self,
+        options: QueueOptions,
+        process_batch: Callable[[Batch[T]], None],
+        split: Callable[[T, Sequence[int]], list[T]] | None = None,
+    ) -> SharedBatchQueue[T]:
+        """Adds a queue, to be closed by the caller or with the scheduler.
+
+        Args:
+            options: How the queue forms batches.
+            process_batch: Gets closed batches on batch threads, several at the same time, without
+                any lock held. It should not raise: an error is logged and its tasks are lost.
+            split: Cuts a task into parts of the given sizes, on the thread of its scheduler.
+                It may be called again for the same task, and its parts may never be used.
+
+        Raises:
+            InvalidArgumentError: Splitting is on without a `split`.
+            FailedPreconditionError: The scheduler is closed.
+        """
+        if options.enable_large_batch_splitting and split is None:
+            raise InvalidArgumentError(
+                "split must be a function where enable_large_batch_splitting is set, got None"
+            )
+        queue = SharedBatchQueue(
+            options,
+            process_batch,
+            split,
+            lock=self._lock,
+            idle_threads=self._idle_threads,
+            clock=self._clock,
+            drain=self._drain,
+        )
+        with self._lock:
+            if self._is_closed:
+                raise FailedPreconditionError("queues must be added before the scheduler is closed")
+            self._queues.append(queue)
+        return queue
+
+    def step(self) -> bool:
+        """Processes one due batch on this thread; returns whether there was one."""
+        with self._lock:
+            turn = self._take_turn_locked(self._clock.now())
+        if turn is None:
+            return False
+        queue, batch = turn
+        queue.run(batch)
+        return True
+
+    def close(self) -> None:
+        """Closes all queues, waits until their tasks are processed, and joins the threads; idempotent.
+
+        Must not be called from `process_batch`.
+        """
+        with self._lock:
+            self._is_closed = True
+            queues = list(self._queues)
+        for queue in queues:
+            queue.close()
+        with self._lock:
+            self._is_stopped = True
+            self._idle_threads.wake_all_locked()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return (
+                f"SharedBatchScheduler({self._options.thread_name_prefix!r}, "
+                f"num_batch_threads={self._options.num_batch_threads}, "
+                f"num_idle={self._idle_threads.num_idle}, num_queues={len(self._queues)}, "
+                f"is_closed={self._is_closed})"
+            )
+
+    def _run_turns(self) -> None:
+        while (turn := self._next_turn()) is not None:
+            queue, batch = turn
+            queue.run(batch)
+
+    def _next_turn(self) -> _Turn[T] | None:
+        with self._lock:
+            while not self._is_stopped:
+                now = self._clock.now()
+                turn = self._take_turn_locked(now)
+                if turn is not None:
+                    return turn
+                self._idle_threads.sleep_locked(now, self._due_secs_locked())
+        return None
+
+    def _take_turn_locked(self, now: float) -> _Turn[T] | None:
+        for _ in range(len(self._queues)):
+            queue = self._queues[0]
+            self._queues.rotate(-1)
+            batch = queue.take_locked(now)
+            if batch is not None:
+                if self._idle_threads.num_idle:
+                    self._idle_threads.wake_locked(self._due_secs_locked())
+                return queue, batch
+        return None
+
+    def _due_secs_locked(self) -> float:
+        return min((queue.due_secs_locked for queue in self._queues), default=math.inf)
+
+    def _drain(self, queue: SharedBatchQueue[T]) -> None:
+        while not self._threads and self.step():
+            pass
+        queue.wait_until_drained()
+        with self._lock:
+            if queue in self._queues:
+                self._queues.remove(queue)

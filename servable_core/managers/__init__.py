@@ -1,0 +1,11 @@
+"""Managers: they own loaders, load and unload servables, and hand out handles."""
+
+from servable_core.managers.aspired_versions_manager import (
+    AspiredVersionsManager as AspiredVersionsManager,
+)
+from servable_core.managers.aspired_versions_manager import (
+    AspiredVersionsManagerOptions as AspiredVersionsManagerOptions,
+)
+from servable_core.managers.loader_harness import LoaderHarness as LoaderHarness
+from servable_core.managers.serving_map import ServedServable as ServedServable
+from servable_core.managers.serving_map import ServingMap as ServingMap

@@ -1,0 +1,128 @@
+"""Finds available servables without locks and counts the handles of each."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.lifecycle.servable_handle import ServableHandle
+from servable_core.lifecycle.servable_id import ServableId
+from servable_core.lifecycle.servable_request import ServableRequest
+
+T = TypeVar("T")
+
+
+class ServedServable(Generic[T]):
+    """One available servable and its open handles; thread-safe.
+
+    Takes no lock at all: a handle may be released by the garbage collector on a thread that is
+    in the middle of any of these methods.
+
+    Args:
+        servable_id: Which servable.
+        servable: What handles give access to.
+        on_drained: Called when a handle is gone after `retire`, on the thread that dropped it,
+            perhaps more often than once; neither blocks nor takes a lock.
+    """
+
+    def __init__(
+        self, servable_id: ServableId, servable: T, on_drained: Callable[[], None]
+    ) -> None:
+        self.servable_id = servable_id
+        self.servable = servable
+        self._on_drained = on_drained
+        # One token per open handle: adding and discarding are atomic, counting up is not.
+        self._open_handles: set[object] = set()
+        self._is_retired = False
+
+    def acquire(self) -> ServableHandle[T] | None:
+        """Returns a new handle; None once retired."""
+        token = object()
+        # First announced, then checked; `retire` sets, then `is_drained` looks. So either this
+        # call sees the retirement, or `is_drained` sees the token.
+        self._open_handles.add(token)
+        if self._is_retired:
+            self._release(token)
+            return None
+        return ServableHandle(self.servable_id, self.servable, partial(self._release, token))
+
+    def retire(self) -> None:
+        """Gives out no handles from now on."""
+        self._is_retired = True
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it is retired and no handle is left; stays true then."""
+        return self._is_retired and not self._open_handles
+
+    def _release(self, token: object) -> None:
+        self._open_handles.discard(token)
+        if self._is_retired:
+            self._on_drained()
+
+
+class ServingMap:
+    """The available servables; thread-safe, and look-ups take no lock.
+
+    Readers see an immutable snapshot that writers replace as a whole, so nobody ever goes back
+    in time or sees half a change.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._served: dict[ServableId, ServedServable[Any]] = {}  # Guarded by _lock.
+        # Written under _lock, read without; never changed in place.
+        self._by_request: Mapping[ServableRequest, ServedServable[Any]] = {}
+
+    def add(self, served: ServedServable[Any]) -> None:
+        """Makes `served` obtainable."""
+        with self._lock:
+            self._served[served.servable_id] = served
+            self._by_request = _index(self._served.values())
+
+    def remove(self, served: ServedServable[Any]) -> None:
+        """Makes `served` unobtainable and retires it; open handles stay valid."""
+        with self._lock:
+            del self._served[served.servable_id]
+            self._by_request = _index(self._served.values())
+        # After the swap: whoever is refused by it finds a newer snapshot.
+        served.retire()
+
+    def get(self, request: ServableRequest, servable_type: type[T]) -> ServableHandle[T]:
+        """Returns a handle of the servable asked for.
+
+        Raises:
+            NotFoundError: If no such servable is available.
+            InvalidArgumentError: If it is not a `servable_type`.
+        """
+        while (served := self._by_request.get(request)) is not None:
+            if not isinstance(served.servable, servable_type):
+                raise InvalidArgumentError(
+                    f"{served.servable_id} is a {type(served.servable).__name__}, "
+                    f"not the {servable_type.__name__} that was asked for"
+                )
+            handle = served.acquire()
+            if handle is not None:
+                return handle
+        raise NotFoundError(
+            f"servable not found for {request}; available: "
+            f"{', '.join(map(str, self.list_ids())) or 'none'}"
+        )
+
+    def list_ids(self) -> list[ServableId]:
+        """Returns the ids of all available servables, sorted."""
+        return sorted({served.servable_id for served in self._by_request.values()})
+
+
+def _index(
+    all_served: Iterable[ServedServable[Any]],
+) -> Mapping[ServableRequest, ServedServable[Any]]:
+    """Returns every request that can be answered: each version, and the ends of each stream."""
+    index: dict[ServableRequest, ServedServable[Any]] = {}
+    for served in sorted(all_served, key=lambda served: served.servable_id):
+        name = served.servable_id.name
+        index[ServableRequest.from_id(served.servable_id)] = served
+        index.setdefault(ServableRequest.earliest(name), served)
+        index[ServableRequest.latest(name)] = served  # the last one is the highest
+    return index

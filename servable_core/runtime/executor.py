@@ -1,0 +1,38 @@
+"""The only maker of threads: named thread pools, an inline executor, and single threads."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from typing_extensions import override
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class InlineExecutor(Executor):
+    """Runs each task on the caller's thread, before `submit` returns."""
+
+    @override
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        future: Future[R] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - the future carries it to the one who asks
+            future.set_exception(error)
+        return future
+
+
+def create_executor(num_threads: int, name: str) -> Executor:
+    """Returns a FIFO pool of `num_threads` named threads; zero threads means inline."""
+    if num_threads == 0:
+        return InlineExecutor()
+    return ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix=name)
+
+
+def start_thread(target: Callable[..., None], *args: Any, name: str) -> threading.Thread:
+    """Starts and returns a daemon thread: the owner joins it, and a dying process never waits for it."""
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    thread.start()
+    return thread

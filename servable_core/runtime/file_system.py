@@ -1,0 +1,72 @@
+"""A small file-system protocol: what the core needs of any storage, and the local one.
+
+Directories of remote stores are prefixes, so the protocol lists files only.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from typing_extensions import override
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class FileInfo:
+    """One file as a listing shows it.
+
+    Attributes:
+        path: Full path or URI, as `open` takes it.
+        size_bytes: Length of the file.
+        mtime_secs: Last change in Unix seconds; 0 where the store does not tell.
+    """
+
+    path: str
+    size_bytes: int
+    mtime_secs: float = 0.0
+
+
+class FileSystem(Protocol):
+    """Lists and reads files. Implementations are thread-safe."""
+
+    def list_files(self, directory: str) -> list[FileInfo]:
+        """Returns every file below `directory`, at any depth, sorted; empty if there is none."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Opens `path` for reading."""
+
+    def local_path(self, path: str) -> str | None:
+        """Returns the path in this machine's file system, or None where there is none."""
+
+
+class LocalFileSystem(FileSystem):
+    """This machine's files."""
+
+    @override
+    def list_files(self, directory: str) -> list[FileInfo]:
+        return sorted(_walk(directory))
+
+    @override
+    def open(self, path: str) -> BinaryIO:
+        return Path(path).open("rb")
+
+    @override
+    def local_path(self, path: str) -> str | None:
+        return path
+
+
+def _walk(directory: str) -> Iterator[FileInfo]:
+    for parent, _, names in os.walk(directory, followlinks=True):
+        for name in names:
+            path = Path(parent) / name
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # deleted between listing and stat
+                continue
+            yield FileInfo(path=str(path), size_bytes=stat.st_size, mtime_secs=stat.st_mtime)
+
+
+def join_path(base: str, *parts: str) -> str:
+    """Joins with single slashes; works for local paths and for URIs."""
+    return "/".join([base.rstrip("/") or base, *parts]) if parts else base

@@ -1,0 +1,1 @@
+"""What can be served: one module or package per platform, and the signatures they share."""

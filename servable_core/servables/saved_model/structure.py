@@ -1,0 +1,151 @@
+"""Checks a SavedModel and reads its signatures through the file system, without loading it."""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from servable_core.errors import DataLossError, NotFoundError
+from servable_core.runtime.file_system import FileInfo, FileSystem
+from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
+from servable_core.servables.signature import SignatureSpec, TensorSpec
+
+GRAPH_FILE = "saved_model.pb"
+SERVE_TAG = "serve"
+_VARIABLES_INDEX = "variables/variables.index"
+_VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
+_INTERNAL_PREFIX = "__saved_model_"  # initialisation and training ops, not for requests
+
+
+def read_signatures(
+    path: str, files: Sequence[FileInfo], file_system: FileSystem
+) -> dict[str, SignatureSpec]:
+    """Checks the SavedModel at `path` and returns its signatures by name.
+
+    Args:
+        path: The version directory, local or a URI.
+        files: Every file below it.
+        file_system: Reads them. Only the graph and the variables' index are read.
+
+    Raises:
+        NotFoundError: There is no saved_model.pb, or no graph for serving in it.
+        DataLossError: The graph does not parse, or variables are missing or too short.
+    """
+    graph = _read_serving_graph(path, files, file_system)
+    _check_variables(path, files, file_system, needs_variables=_uses_variables(graph))
+    return {
+        name: _signature_spec(name, signature)
+        for name, signature in sorted(graph.signature_def.items())
+        if not name.startswith(_INTERNAL_PREFIX)
+    }
+
+
+def relative_paths(path: str, files: Iterable[FileInfo]) -> dict[str, FileInfo]:
+    """Returns the files keyed by their path below `path`."""
+    prefix = path.rstrip("/") + "/"
+    return {each.path.removeprefix(prefix): each for each in files}
+
+
+def _read_serving_graph(path: str, files: Sequence[FileInfo], file_system: FileSystem) -> Any:
+    import_tensorflow()
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    if GRAPH_FILE not in relative_paths(path, files):
+        raise NotFoundError(
+            f"{path} is not a complete SavedModel: it has no {GRAPH_FILE} (half-copied, or not a model directory?)"
+        )
+    with file_system.open(f"{path}/{GRAPH_FILE}") as stream:
+        content = stream.read()
+    saved_model = saved_model_pb2.SavedModel()
+    try:
+        saved_model.ParseFromString(content)
+    except DecodeError as error:
+        raise DataLossError(
+            f"{path}/{GRAPH_FILE} is corrupt: it does not parse as a SavedModel ({len(content)} bytes); copy or export the version again"
+        ) from error
+    for meta_graph in saved_model.meta_graphs:
+        if SERVE_TAG in meta_graph.meta_info_def.tags:
+            return meta_graph
+    raise NotFoundError(
+        f"{path}/{GRAPH_FILE} holds no graph with the tag {SERVE_TAG!r}: empty, truncated, or not exported for serving"
+    )
+
+
+def _uses_variables(meta_graph: Any) -> bool:
+    functions = meta_graph.graph_def.library.function
+    node_lists = [meta_graph.graph_def.node, *(function.node_def for function in functions)]
+    return any(node.op in _VARIABLE_OPS for nodes in node_lists for node in nodes)
+
+
+def _check_variables(
+    path: str, files: Sequence[FileInfo], file_system: FileSystem, *, needs_variables: bool
+) -> None:
+    by_name = relative_paths(path, files)
+    if _VARIABLES_INDEX not in by_name:
+        if needs_variables:
+            raise DataLossError(
+                f"{path} is half-copied: the graph has variables, but {_VARIABLES_INDEX} is missing; copy the version again"
+            )
+        return
+    shards = {name: each for name, each in by_name.items() if ".data-" in name}
+    _check_shard_count(path, shards)
+    expected = _variables_bytes(f"{path}/{_VARIABLES_INDEX}", file_system)
+    present = sum(each.size_bytes for each in shards.values())
+    if present < expected:
+        raise DataLossError(
+            f"{path}/variables is truncated: its data files hold {present} bytes, the variables need at least {expected}; copy the version again"
+        )
+
+
+def _check_shard_count(path: str, shards: dict[str, FileInfo]) -> None:
+    if not shards:
+        raise DataLossError(
+            f"{path} is half-copied: variables/variables.data-* is missing; copy the version again"
+        )
+    num_shards = int(next(iter(shards)).rsplit("-of-", 1)[1])
+    if len(shards) != num_shards:
+        raise DataLossError(
+            f"{path} is half-copied: {len(shards)} of {num_shards} variable files are there; copy the version again"
+        )
+
+
+def _variables_bytes(index_path: str, file_system: FileSystem) -> int:
+    """Returns a lower bound of the variables' size from the index alone; the data stay unread."""
+    tf = import_tensorflow()
+    with file_system.open(index_path) as stream, tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "variables.index").write_bytes(stream.read())
+        try:
+            reader = tf.train.load_checkpoint(f"{directory}/variables")
+        except (ValueError, RuntimeError, tf.errors.OpError) as error:
+            raise DataLossError(
+                f"{index_path} is corrupt; copy or export the version again"
+            ) from error
+        shapes = reader.get_variable_to_shape_map()
+        dtypes = reader.get_variable_to_dtype_map()
+    return sum(
+        tf.TensorShape(shape).num_elements() * dtypes[name].size
+        for name, shape in shapes.items()
+        if dtypes[name] not in (tf.string, tf.variant, tf.resource)
+    )
+
+
+def _signature_spec(name: str, signature: Any) -> SignatureSpec:
+    return SignatureSpec(
+        name=name,
+        inputs=tuple(_tensor_spec(key, info) for key, info in sorted(signature.inputs.items())),
+        outputs=tuple(_tensor_spec(key, info) for key, info in sorted(signature.outputs.items())),
+    )
+
+
+def _tensor_spec(name: str, info: Any) -> TensorSpec:
+    tf = import_tensorflow()
+    if info.WhichOneof("encoding") not in ("name", None):
+        return TensorSpec(name=name, dtype="composite", shape=None)
+    shape = info.tensor_shape
+    sizes = None if shape.unknown_rank else tuple(_size(dim.size) for dim in shape.dim)
+    return TensorSpec(name=name, dtype=tf.dtypes.as_dtype(info.dtype).name, shape=sizes)
+
+
+def _size(size: int) -> int | None:
+    return None if size < 0 else size

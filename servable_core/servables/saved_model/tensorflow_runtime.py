@@ -1,0 +1,70 @@
+"""Imports and configures TensorFlow, once per process and without its start-up noise."""
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from servable_core.errors import InvalidArgumentError
+from servable_core.runtime.stderr_capture import captured_stderr
+
+_logger = logging.getLogger(__name__)
+_lock = threading.Lock()
+_tensorflow: Any = None  # Guarded by _lock.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorFlowThreads:
+    """Thread pools of TensorFlow's own; 0 leaves TensorFlow's default.
+
+    Attributes:
+        intra_op: Threads that one operation may use.
+        inter_op: Threads over which independent operations spread. Never 1 when several batch
+            threads run: it makes them take turns.
+    """
+
+    intra_op: int = 0
+    inter_op: int = 0
+
+    def __post_init__(self) -> None:
+        if self.intra_op < 0 or self.inter_op < 0:
+            raise InvalidArgumentError(
+                f"TensorFlow thread counts must be 0 (its default) or more, got intra_op={self.intra_op}, inter_op={self.inter_op}"
+            )
+
+
+def import_tensorflow() -> Any:
+    """Returns the `tensorflow` module; the first call takes seconds. Thread-safe."""
+    global _tensorflow  # noqa: PLW0603 - one module object per process, as `import` itself has
+    with _lock:
+        if _tensorflow is None:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            with captured_stderr():
+                import tensorflow as tf
+
+                tf.get_logger().setLevel(logging.ERROR)
+                tf.config.list_physical_devices()  # its GPU probing is noisy, too
+            _tensorflow = tf
+        return _tensorflow
+
+
+def configure_threads(threads: TensorFlowThreads) -> bool:
+    """Sets TensorFlow's thread pools; returns False when it has started already and keeps others."""
+    tf = import_tensorflow()
+    try:
+        if threads.intra_op:
+            tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
+        if threads.inter_op:
+            tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        _logger.info("TensorFlow was initialised before; its thread pools stay as they are")
+        return False
+    return True
+
+
+def num_gpus() -> int:
+    """Returns how many GPUs TensorFlow sees."""
+    return len(import_tensorflow().config.list_physical_devices("GPU"))

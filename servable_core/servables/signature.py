@@ -1,0 +1,85 @@
+"""Signatures: the named tensors that a servable takes and returns. No TensorFlow here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from servable_core.errors import NotFoundError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorSpec:
+    """One input or output of a signature.
+
+    Attributes:
+        name: Key in the signature's inputs or outputs.
+        dtype: NumPy's name of the element type; "string" for bytes.
+        shape: Dimensions with None where any size will do; None when even the rank is unknown.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} {format_shape(self.shape)}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignatureSpec:
+    """A callable of a servable: dict of tensors in, dict of tensors out.
+
+    Attributes:
+        name: Name that requests use, such as `serving_default`.
+        inputs: Inputs, sorted by name.
+        outputs: Outputs, sorted by name.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Predictor(Protocol):
+    """A servable that answers by signature. Implementations are thread-safe."""
+
+    @property
+    def signatures(self) -> Mapping[str, SignatureSpec]:
+        """Returns the signatures by name."""
+
+    def predict(
+        self, signature_name: str, inputs: Mapping[str, Any], output_names: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Runs one batch.
+
+        Args:
+            signature_name: Which signature to run.
+            inputs: One array or tensor for each input, of the signature's dtype.
+            output_names: Outputs to return; the others stay on the device.
+
+        Returns:
+            NumPy arrays by output name; strings are object arrays of bytes.
+        """
+
+
+def find_signature(signatures: Mapping[str, SignatureSpec], name: str, model: str) -> SignatureSpec:
+    """Returns the signature called `name`.
+
+    Raises:
+        NotFoundError: There is none; the message lists those of `model` that exist.
+    """
+    if name not in signatures:
+        present = ", ".join(repr(each) for each in sorted(signatures)) or "none at all"
+        raise NotFoundError(
+            f"model {model} has no signature {name!r}; it has {present}: choose one with --signature_name"
+        )
+    return signatures[name]
+
+
+def format_shape(shape: tuple[int | None, ...] | None) -> str:
+    """Returns the shape as users write it: `[None, 32]`, or `[...]` for an unknown rank."""
+    if shape is None:
+        return "[...]"
+    return "[" + ", ".join(str(size) for size in shape) + "]"

@@ -1,0 +1,5 @@
+"""Fakes for tests of this package and of code that uses it."""
+
+from servable_core.testing.fake_clock import FakeClock as FakeClock
+from servable_core.testing.fake_loader import FakeLoader as FakeLoader
+from servable_core.testing.fake_loader import FakeServable as FakeServable

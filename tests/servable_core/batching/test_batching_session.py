@@ -1,0 +1,348 @@
+"""Sessions: rows in, the same rows' outputs back, whatever shared their batch."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from servable_core.batching import (
+    BatchingSession,
+    BatchingStatistics,
+    QueueOptions,
+    SharedBatchScheduler,
+    SharedBatchSchedulerOptions,
+)
+from servable_core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+
+
+class Model:
+    """Doubles `x`, keeps what it was given, and fails on rows of -1."""
+
+    def __init__(self, clock=None):
+        self.clock = clock
+        self.inputs = []
+
+    def __call__(self, inputs):
+        self.inputs.append(inputs)
+        if self.clock:
+            self.clock.advance(0.5)
+        if (inputs["x"] == -1).any():
+            raise RuntimeError("poison")
+        return {"y": inputs["x"] * 2}
+
+    @property
+    def num_rows(self):
+        return [len(inputs["x"]) for inputs in self.inputs]
+
+
+class Column:
+    """Not numpy: a list with a shape and slices."""
+
+    def __init__(self, values):
+        self.values = values
+        self.shape = (len(values),)
+
+    def __getitem__(self, rows):
+        return Column(self.values[rows])
+
+
+@pytest.fixture
+def scheduler(make_scheduler):
+    """A scheduler without threads."""
+    return make_scheduler()
+
+
+@pytest.fixture
+def make_session(scheduler, clock):
+    """Makes sessions whose batches have four rows and run in `scheduler.step`."""
+
+    def make(run, *, concat=np.concatenate, **options):
+        options = QueueOptions(**{"max_batch_size": 4, "batch_timeout_secs": 10.0} | options)
+        return BatchingSession(run, scheduler, options, name="m/1", concat=concat, clock=clock)
+
+    return make
+
+
+def rows(*values):
+    return {"x": np.array(values, np.float32)}
+
+
+def test_tasks_share_a_batch_and_get_views_of_their_own_rows(make_session, scheduler):
+    """Two tasks, one model call, outputs cut without copying."""
+    model = Model()
+    session = make_session(model)
+    first, second = session.submit(rows(1, 2)), session.submit(rows(3, 4))
+    assert scheduler.step()
+    assert model.num_rows == [4]
+    assert first.result(0)["y"].tolist() == [2, 4]
+    assert second.result(0)["y"].tolist() == [6, 8]
+    assert first.result(0)["y"].base is second.result(0)["y"].base is not None
+
+
+def test_single_task_is_passed_through(make_session):
+    """A batch of one task is neither copied on the way in nor on the way out."""
+    output = np.ones(3, np.float32)
+    seen = []
+    session = make_session(lambda inputs: seen.append(inputs) or {"y": output})
+    inputs = rows(1, 2, 3)
+    future = session.submit(inputs)
+    session.close()
+    assert seen[0]["x"] is inputs["x"]
+    assert future.result(0)["y"] is output
+
+
+def test_split_task_is_joined_in_order(make_session, scheduler):
+    """A task over three batches comes back as one."""
+    model = Model()
+    session = make_session(model)
+    small, large = session.submit(rows(100)), session.submit(rows(*range(9)))
+    session.close()
+    assert model.num_rows == [4, 4, 2]
+    assert small.result(0)["y"].tolist() == [200]
+    assert large.result(0)["y"].tolist() == [2 * value for value in range(9)]
+
+
+def test_first_error_of_a_part_fails_the_whole_task(make_session, scheduler):
+    """A part fails, its task fails with that error, and later parts do not run."""
+    model = Model()
+    session = make_session(model)
+    future = session.submit(rows(0, 1, 2, 3, -1, 5, 6, 7, 8, 9))
+    after = session.submit(rows(10))
+    session.close()
+    with pytest.raises(RuntimeError, match="poison"):
+        future.result(0)
+    assert after.result(0)["y"].tolist() == [20]
+    assert model.num_rows == [4, 4, 1]
+
+
+def test_parts_that_fail_together_fail_the_task_once(make_scheduler, caplog):
+    """Two parts fail on two threads: one error reaches the future, and none the batch threads."""
+    both_run = threading.Barrier(2, timeout=60)
+
+    def run(inputs):
+        both_run.wait()
+        raise RuntimeError("poison")
+
+    options = QueueOptions(max_batch_size=4)
+    with BatchingSession(run, make_scheduler(2), options, name="m/1") as session:
+        future = session.submit(rows(*range(8)))
+    assert str(future.exception(0)) == "poison"
+    assert not caplog.records
+
+
+def test_parts_that_cannot_be_joined_fail_the_task(make_session):
+    """Parts whose outputs differ in shape are an error in the future, not on the batch thread."""
+    session = make_session(lambda inputs: {"y": np.zeros((len(inputs["x"]), len(inputs["x"])))})
+    future = session.submit(rows(*range(6)))
+    session.close()
+    with pytest.raises(ValueError, match="must match exactly"):
+        future.result(0)
+
+
+def test_error_of_the_model_fails_the_batch_and_nothing_else(make_session, scheduler):
+    """Everybody in the batch gets the error; the next batch runs."""
+    session = make_session(Model())
+    futures = [session.submit(rows(1, -1)), session.submit(rows(2, 3)), session.submit(rows(4))]
+    session.close()
+    assert str(futures[0].exception(0)) == "poison"
+    assert futures[1].exception(0) is futures[0].exception(0)
+    assert futures[2].result(0)["y"].tolist() == [8]
+
+
+@pytest.mark.parametrize(
+    ("output", "shape"),
+    [(np.zeros(3), "(3,)"), (np.float32(1), "()"), (np.zeros((1, 2)), "(1, 2)")],
+)
+def test_output_without_the_batch_as_first_dimension_is_an_error(make_session, output, shape):
+    """The message names the output, its shape, the batch and the remedy."""
+    session = make_session(lambda inputs: {"y": inputs["x"], "loss": output})
+    future = session.submit(rows(1, 2))
+    session.close()
+    with pytest.raises(InvalidArgumentError) as caught:
+        future.result(0)
+    assert str(caught.value) == (
+        f"m/1: output 'loss' has shape {shape} for a batch of 2 rows; outputs need the batch as "
+        "first dimension; leave it out with --output_tensors"
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "m/1: inputs must hold at least one array"),
+        ({"x": np.float32(1)}, "m/1: input 'x' must be an array with the batch as first dimension"),
+        ({"x": [1, 2]}, "m/1: input 'x' must be an array"),
+        ({"x": np.zeros(2), "z": np.zeros((3, 1))}, r"\{'x': \(2,\), 'z': \(3, 1\)\}"),
+        ({"x": np.zeros(41)}, "at most 40 rows .* got 41"),
+    ],
+)
+def test_malformed_inputs_are_errors_of_submit(make_session, inputs, message):
+    """What can never run is refused at once."""
+    with pytest.raises(InvalidArgumentError, match=message):
+        make_session(Model()).submit(inputs)
+
+
+def test_zero_rows_run_through_the_model(make_session):
+    """The outputs of no rows have the model's dtypes and shapes."""
+    model = Model()
+    session = make_session(model)
+    future = session.submit({"x": np.zeros((0, 3), np.float16)})
+    session.close()
+    assert model.num_rows == [0]
+    assert future.result(0)["y"].shape == (0, 3)
+    assert future.result(0)["y"].dtype == np.float16
+
+
+def test_zero_rows_share_a_batch(make_session):
+    """A task without rows takes one place, and gets none of its neighbours' rows."""
+    model = Model()
+    session = make_session(model)
+    futures = [session.submit(rows(*values)) for values in ([1], [], [2, 3])]
+    session.close()
+    assert [future.result(0)["y"].tolist() for future in futures] == [[2], [], [4, 6]]
+    assert model.num_rows == [3]
+
+
+def test_tasks_of_other_layouts_run_by_themselves(make_session):
+    """Names, dtypes and inner shapes decide who is merged, so neighbours change no numbers."""
+    model = Model()
+    session = make_session(model, max_batch_size=10)
+    inputs = [
+        {"x": np.ones(1, np.float32)},
+        {"x": np.ones(1, np.float64)},
+        {"x": np.ones((1, 2), np.float32)},
+        {"x": np.ones(1, np.float32), "z": np.ones(1)},
+        {"x": np.ones(2, np.float32)},
+    ]
+    futures = [session.submit(value) for value in inputs]
+    session.close()
+    assert model.num_rows == [3, 1, 1, 1]
+    assert [future.result(0)["y"].dtype for future in futures] == [v["x"].dtype for v in inputs]
+    assert [future.result(0)["y"].shape for future in futures] == [v["x"].shape for v in inputs]
+
+
+def test_inputs_may_be_other_arrays(make_session):
+    """Anything with a shape and slices is split and joined by the given function."""
+
+    def run(inputs):
+        return {"length": np.array([len(value) for value in inputs["s"].values])}
+
+    def concat(columns):
+        return Column([value for column in columns for value in column.values])
+
+    session = make_session(run, concat=concat)
+    futures = [session.submit({"s": Column(v)}) for v in (["a"], ["bb", "ccc", "", "dd", "e"])]
+    session.close()
+    assert [f.result(0)["length"].tolist() for f in futures] == [[1], [2, 3, 0, 2, 1]]
+
+
+def test_cancelled_task_is_dropped_before_the_run(make_session, scheduler):
+    """A cancelled future costs the model nothing, whole or in parts; a batch of only such does not run."""
+    model = Model()
+    session = make_session(model)
+    futures = [session.submit(rows(*values)) for values in ([1], [2, 3], range(9), [4])]
+    assert [futures[0].cancel(), futures[2].cancel()] == [True, True]
+    session.close()
+    assert model.num_rows == [2, 1]
+    assert futures[1].result(0)["y"].tolist() == [4, 6]
+    assert futures[0].cancelled()
+    assert futures[2].cancelled()
+
+
+def test_started_task_cannot_be_cancelled(make_session, scheduler):
+    """Once a part runs, the whole task does."""
+    session = make_session(Model())
+    future = session.submit(rows(*range(6)))
+    assert scheduler.step()
+    assert not future.cancel()
+    session.close()
+    assert len(future.result(0)["y"]) == 6
+
+
+def test_unmerged_tasks_run_alone(make_session):
+    """Without merging, calls depend on the submissions only."""
+    model = Model()
+    session = make_session(model, merge_tasks=False)
+    futures = [session.submit(rows(*values)) for values in ([1], [2], range(6))]
+    session.close()
+    assert model.num_rows == [1, 1, 4, 2]
+    assert futures[2].result(0)["y"].tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_full_session_is_unavailable(make_session):
+    """Back-pressure is the queue's."""
+    session = make_session(Model(), max_enqueued_batches=1)
+    session.submit(rows(1, 2, 3, 4))
+    with pytest.raises(UnavailableError):
+        session.submit(rows(5), timeout_secs=0)
+
+
+def test_closed_session_takes_nothing(make_session):
+    """Leaving the context finishes what was submitted and refuses the rest."""
+    with make_session(Model()) as session:
+        future = session.submit(rows(1))
+    assert future.result(0)["y"].tolist() == [2]
+    with pytest.raises(FailedPreconditionError):
+        session.submit(rows(1))
+    assert repr(session).startswith("BatchingSession('m/1', SharedBatchQueue(num_tasks=0")
+
+
+def test_flush_runs_what_waits(make_session, scheduler):
+    """An underfull batch runs after flush."""
+    session = make_session(Model())
+    future = session.submit(rows(1))
+    assert not scheduler.step()
+    session.flush()
+    assert scheduler.step()
+    assert future.done()
+
+
+def test_statistics_add_up(make_session, scheduler, clock):
+    """Calls, rows, times in the queue and in the model; failed calls count too."""
+    session = make_session(Model(clock))
+    assert session.statistics().mean_batch_size == 0.0
+    session.submit(rows(1, 2, 3))
+    clock.advance(2.0)
+    session.submit(rows(4))
+    assert scheduler.step()
+    session.submit(rows(-1, 0, 0, 0))
+    assert scheduler.step()
+    assert session.statistics() == BatchingStatistics(
+        num_batches=2, num_rows=8, num_tasks=3, run_secs=1.0, queue_secs=2.0, max_queue_secs=2.0
+    )
+    assert session.statistics().mean_batch_size == 4.0
+
+
+def test_run_waits_for_its_outputs(make_scheduler, clock):
+    """With threads, `run` is submit and result in one."""
+    options = QueueOptions(max_batch_size=4)
+    session = BatchingSession(Model(), make_scheduler(1), options, name="m/1", clock=clock)
+    assert session.run(rows(1, 2))["y"].tolist() == [2, 4]
+    with pytest.raises(RuntimeError, match="poison"):
+        session.run(rows(-1))
+
+
+def test_many_threads_get_their_own_rows():
+    """Eight clients, four batch threads, tasks whole and split: every row comes back to its caller."""
+    options = QueueOptions(max_batch_size=16, batch_timeout_secs=0.001, max_enqueued_batches=4)
+
+    def client(session, seed):
+        sizes = np.random.default_rng(seed).integers(0, 50, 100)
+        inputs = [{"x": seed * 1e6 + np.arange(n) + 100.0 * i} for i, n in enumerate(sizes)]
+        futures = [session.submit(value) for value in inputs]
+        return [
+            np.array_equal(future.result(60)["y"], value["x"] * 2)
+            for future, value in zip(futures, inputs, strict=True)
+        ]
+
+    with (
+        SharedBatchScheduler(SharedBatchSchedulerOptions(num_batch_threads=4)) as scheduler,
+        BatchingSession(Model(), scheduler, options, name="m/1") as session,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        results = list(pool.map(client, [session] * 8, range(8)))
+    assert np.all(results)
+    assert session.statistics().num_rows == sum(
+        int(np.random.default_rng(seed).integers(0, 50, 100).sum()) for seed in range(8)
+    )

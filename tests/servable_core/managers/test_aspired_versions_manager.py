@@ -1,0 +1,398 @@
+"""The manager, stepped by hand: no threads, a clock that stands still."""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servable_core.errors import (
+    AbortedError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
+from servable_core.lifecycle import (
+    ManagerState,
+    ServableData,
+    ServableHandle,
+    ServableId,
+    ServableRequest,
+)
+from servable_core.managers import AspiredVersionsManager, AspiredVersionsManagerOptions
+from servable_core.runtime.retry import RetryOptions
+from servable_core.testing import FakeClock, FakeLoader, FakeServable
+
+NO_RETRIES = RetryOptions(max_num_retries=0)
+M1, M2 = ServableId("m", 1), ServableId("m", 2)
+
+
+def _manager(clock: FakeClock | None = None, num_load_threads: int = 0) -> AspiredVersionsManager:
+    options = AspiredVersionsManagerOptions(
+        num_load_threads=num_load_threads, load_retry=NO_RETRIES, has_manage_thread=False
+    )
+    return AspiredVersionsManager(options=options, clock=clock or FakeClock())
+
+
+def _aspire(
+    manager: AspiredVersionsManager,
+    name: str,
+    loaders: Mapping[int, FakeLoader],
+    *,
+    step: bool = True,
+) -> None:
+    versions = [ServableData.of(ServableId(name, v), loader) for v, loader in loaders.items()]
+    manager.set_aspired_versions(name, versions)
+    if step:
+        manager.step()
+
+
+def _get(manager: AspiredVersionsManager, name: str = "m") -> ServableHandle[FakeServable]:
+    return manager.get_servable_handle(ServableRequest.latest(name), FakeServable)
+
+
+def _states(manager: AspiredVersionsManager, name: str = "m") -> dict[int, ManagerState]:
+    return {s.servable_id.version: s.manager_state for s in manager.states(name)}
+
+
+def test_step_does_all_that_is_possible_and_then_nothing() -> None:
+    """One step loads every version; the next has nothing to do."""
+    with _manager() as manager:
+        _aspire(manager, "m", {1: FakeLoader(), 2: FakeLoader()}, step=False)
+        _aspire(manager, "n", {7: FakeLoader()}, step=False)
+        assert manager.list_available_servable_ids() == []
+
+        assert manager.step()
+        assert not manager.step()
+
+        assert manager.list_available_servable_ids() == [M1, M2, ServableId("n", 7)]
+
+
+def test_a_version_left_out_is_unloaded() -> None:
+    """Each list is the whole truth about one servable, and no other is touched."""
+    kept, dropped, other = FakeLoader(), FakeLoader(), FakeLoader()
+    with _manager() as manager:
+        _aspire(manager, "n", {1: other})
+        _aspire(manager, "m", {1: dropped, 2: kept})
+        _aspire(manager, "m", {2: FakeLoader()})
+
+        assert (dropped.is_loaded, kept.is_loaded, other.is_loaded) == (False, True, True)
+        assert _states(manager) == {2: ManagerState.AVAILABLE}
+
+
+def test_an_empty_list_unloads_everything() -> None:
+    """Nothing aspired means nothing kept."""
+    loaders = {1: FakeLoader(), 2: FakeLoader()}
+    with _manager() as manager:
+        _aspire(manager, "m", loaders)
+        _aspire(manager, "m", {})
+
+        assert [loader.is_loaded for loader in loaders.values()] == [False, False]
+        assert manager.states("m") == []
+
+
+def test_a_second_loader_of_a_managed_version_is_never_used() -> None:
+    """Load and unload of a version are called on the same loader."""
+    first, second = FakeLoader(), FakeLoader()
+    with _manager() as manager:
+        _aspire(manager, "m", {1: first})
+        _aspire(manager, "m", {1: second})
+        _aspire(manager, "m", {})
+
+    assert len(first.load_threads) == len(first.unload_threads) == 1
+    assert second.load_threads == []
+
+
+def test_the_latest_pending_list_wins() -> None:
+    """What was superseded before the step is never loaded."""
+    superseded, latest = FakeLoader(), FakeLoader()
+    with _manager() as manager:
+        _aspire(manager, "m", {1: superseded}, step=False)
+        _aspire(manager, "m", {2: latest}, step=False)
+        manager.step()
+
+        assert superseded.load_threads == []
+        assert latest.is_loaded
+
+
+def test_the_old_version_serves_until_the_new_one_does() -> None:
+    """While the new version loads, requests are answered by the old one."""
+    gate = threading.Event()
+    old, new = FakeLoader("old"), FakeLoader("new", load_gate=gate)
+    with _manager(num_load_threads=1) as manager:
+        _aspire(manager, "m", {1: old})
+        old.load_started.wait(10)
+        manager.wait_until_available([M1])
+        _aspire(manager, "m", {2: new})
+        new.load_started.wait(10)
+
+        with _get(manager) as handle:
+            assert handle.servable.use() == "old"
+        assert _states(manager) == {1: ManagerState.AVAILABLE, 2: ManagerState.LOADING}
+        gate.set()
+        manager.wait_until_available([M2])
+        manager.step()
+        with _get(manager) as handle:
+            assert handle.servable.use() == "new"
+        assert not old.is_loaded
+
+
+def test_the_old_version_stays_when_the_new_one_fails() -> None:
+    """A bad release is visible as an error, and harms nobody."""
+    error = UnavailableError("corrupt")
+    with _manager() as manager:
+        _aspire(manager, "m", {1: FakeLoader("old")})
+        _aspire(manager, "m", {2: FakeLoader(num_failures=9, error=error)})
+
+        with _get(manager) as handle:
+            assert handle.servable.use() == "old"
+        assert _states(manager) == {1: ManagerState.AVAILABLE, 2: ManagerState.END}
+        assert manager.states("m")[1].error is error
+
+
+def test_a_version_that_still_serves_is_taken_back_as_it_is() -> None:
+    """After a bad release the rollback needs no reload, and later releases are not held up."""
+    old, again, newest = FakeLoader("old"), FakeLoader(), FakeLoader("newest")
+    with _manager() as manager:
+        _aspire(manager, "m", {1: old})
+        _aspire(manager, "m", {2: FakeLoader(num_failures=9)})
+        _aspire(manager, "m", {1: again})
+        assert _states(manager) == {1: ManagerState.AVAILABLE}
+        assert again.load_threads == []
+
+        _aspire(manager, "m", {3: newest})
+        assert newest.is_loaded
+        assert not old.is_loaded
+
+
+def test_a_handle_never_dangles() -> None:
+    """Unload waits for the last of the handles; nobody else gets one meanwhile."""
+    loader = FakeLoader()
+    with _manager() as manager:
+        _aspire(manager, "m", {1: loader})
+        first, second = _get(manager), _get(manager)
+
+        _aspire(manager, "m", {})
+        first.close()
+        manager.step()
+        assert second.servable.use() is None
+        assert _states(manager) == {1: ManagerState.UNLOADING}
+        with pytest.raises(NotFoundError):
+            _get(manager)
+
+        second.close()
+        assert loader.unload_threads == []  # closing a handle does not unload
+        manager.step()
+        assert not loader.is_loaded
+
+
+def test_a_slow_handle_on_one_model_does_not_block_another() -> None:
+    """Model n goes through two versions while a handle holds up the unload of m."""
+    slow, flipped = FakeLoader(), [FakeLoader(), FakeLoader()]
+    with _manager() as manager:
+        _aspire(manager, "m", {1: slow})
+        with _get(manager) as handle:
+            _aspire(manager, "m", {})
+            _aspire(manager, "n", {1: flipped[0]})
+            _aspire(manager, "n", {2: flipped[1]})
+
+            assert [loader.is_loaded for loader in flipped] == [False, True]
+            assert handle.servable.is_loaded
+
+
+def test_re_aspiring_waits_for_the_old_incarnation() -> None:
+    """The new loader starts only after the old one has been unloaded."""
+    old, new = FakeLoader("old"), FakeLoader("new")
+    with _manager() as manager:
+        _aspire(manager, "m", {1: old})
+        handle = _get(manager)
+        _aspire(manager, "m", {})
+        _aspire(manager, "m", {1: new})
+        assert old.unload_threads == new.load_threads == []
+
+        handle.close()
+        manager.step()
+        assert not old.is_loaded
+        with _get(manager) as handle:
+            assert handle.servable.use() == "new"
+
+
+def test_a_postponed_list_gives_way_to_a_newer_one() -> None:
+    """What counts when the old incarnation is gone is the latest wish."""
+    never = FakeLoader()
+    with _manager() as manager:
+        _aspire(manager, "m", {1: FakeLoader()})
+        with _get(manager):
+            _aspire(manager, "m", {})
+            _aspire(manager, "m", {1: never})
+            _aspire(manager, "m", {2: FakeLoader()})
+        manager.step()
+
+        assert never.load_threads == []
+        assert manager.list_available_servable_ids() == [M2]
+
+
+def test_a_failed_version_is_tried_again_once_re_aspired() -> None:
+    """It stays in error while it is aspired, whatever loader the source sends."""
+    unused, good = FakeLoader(), FakeLoader()
+    with _manager() as manager:
+        _aspire(manager, "m", {1: FakeLoader(num_failures=9)})
+        _aspire(manager, "m", {1: unused})
+        assert _states(manager) == {1: ManagerState.END}
+        assert unused.load_threads == []
+
+        _aspire(manager, "m", {})
+        _aspire(manager, "m", {1: good})
+        assert good.is_loaded
+
+
+def test_a_load_cancelled_midway_never_becomes_available() -> None:
+    """It ends, is undone, and is forgotten."""
+    gate = threading.Event()
+    loader = FakeLoader(load_gate=gate)
+    with _manager(num_load_threads=1) as manager:
+        _aspire(manager, "m", {1: loader})
+        loader.load_started.wait(10)
+        _aspire(manager, "m", {})
+        gate.set()
+        loader.unload_started.wait(10)
+        assert manager.list_available_servable_ids() == []
+
+    assert not loader.is_loaded
+    assert manager.states("m") == []
+
+
+def test_an_error_from_the_source_is_a_version_in_error() -> None:
+    """Others of the same list load."""
+    error = OSError("unreadable")
+    with _manager() as manager:
+        manager.set_aspired_versions(
+            "m", [ServableData.failed(M1, error), ServableData.of(M2, FakeLoader())]
+        )
+        manager.step()
+
+        assert manager.states("m")[0].error is error
+        assert manager.list_available_servable_ids() == [M2]
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [([ServableId("n", 1)], "n/1 is no version of servable 'm'"), ([M1, M1], "distinct")],
+)
+def test_a_wrong_list_is_refused(ids: list[ServableId], message: str) -> None:
+    """Mistakes of a source show where they are made."""
+    with _manager() as manager, pytest.raises(InvalidArgumentError, match=message):
+        manager.set_aspired_versions("m", [ServableData.of(i, FakeLoader()) for i in ids])
+
+
+def test_waiting_raises_a_load_error_at_once() -> None:
+    """A version that has failed for good is not waited for."""
+    with _manager() as manager:
+        _aspire(manager, "m", {1: FakeLoader(), 2: FakeLoader(num_failures=9)})
+
+        manager.wait_until_available([M1])
+        with pytest.raises(UnavailableError):
+            manager.wait_until_available([M1, M2])
+
+
+def test_waiting_ends_when_time_runs_out() -> None:
+    """The message tells how far each version has come."""
+    clock = FakeClock()
+    with _manager(clock) as manager, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(manager.wait_until_available, [M1], 5.0)
+        clock.block_until_waiters(1)
+        clock.advance(5)
+        with pytest.raises(DeadlineExceededError, match=r"after 5.0 seconds: m/1 \(not managed\)"):
+            waiting.result(10)
+
+
+def test_waiting_ends_when_the_manager_closes() -> None:
+    """Nobody waits for a manager that will load nothing more."""
+    clock, manager = FakeClock(), _manager()
+    with manager, ThreadPoolExecutor() as pool:
+        manager._clock = clock
+        waiting = pool.submit(manager.wait_until_available, [M1])
+        clock.block_until_waiters(1)
+        manager.close()
+        with pytest.raises(AbortedError):
+            waiting.result(10)
+
+
+def test_close_unloads_everything_and_is_idempotent() -> None:
+    """Afterwards nothing is found, and new wishes are ignored."""
+    loaders = {1: FakeLoader(), 2: FakeLoader()}
+    manager = _manager()
+    _aspire(manager, "m", loaders)
+
+    manager.close()
+    manager.close()
+    late = FakeLoader()
+    _aspire(manager, "m", {3: late})
+
+    assert [loader.is_loaded for loader in loaders.values()] == [False, False]
+    assert late.load_threads == []
+    with pytest.raises(NotFoundError, match="available: none"):
+        _get(manager)
+
+
+def test_close_gives_up_on_a_handle_but_never_unloads_under_it() -> None:
+    """The one who holds it may go on; the servable goes when the handle does."""
+    clock, loader = FakeClock(), FakeLoader()
+    manager = _manager(clock)
+    _aspire(manager, "m", {1: loader})
+
+    with ThreadPoolExecutor() as pool:
+        with _get(manager) as handle:
+            closing = pool.submit(manager.close)
+            clock.block_until_waiters(1)
+            clock.advance(60)
+            with pytest.raises(DeadlineExceededError, match=r"still open after 60\.0 seconds: m/1"):
+                closing.result(10)
+            assert handle.servable.is_loaded
+        manager.close()
+
+    assert not loader.is_loaded
+
+
+def test_close_interrupts_a_back_off() -> None:
+    """An hour of waiting for the next attempt does not delay the end."""
+    clock, loader = FakeClock(), FakeLoader(num_failures=9)
+    options = AspiredVersionsManagerOptions(
+        num_load_threads=1,
+        load_retry=RetryOptions(initial_backoff_secs=3600, max_backoff_secs=3600),
+    )
+    with AspiredVersionsManager(options=options, clock=clock) as manager:
+        _aspire(manager, "m", {1: loader}, step=False)
+        clock.block_until_waiters(1)
+
+    assert len(loader.load_threads) == 1
+
+
+_VERSIONS = st.sets(st.integers(1, 4))
+
+
+@given(st.lists(st.tuples(_VERSIONS, _VERSIONS, st.booleans()), max_size=8))
+def test_whatever_is_aspired_no_handle_dangles_and_no_stream_goes_dark(
+    changes: list[tuple[set[int], set[int], bool]],
+) -> None:
+    """Random lists, some with failing loaders, some while a handle is held."""
+    manager, loaders, handles = _manager(), list[FakeLoader](), list[ServableHandle[FakeServable]]()
+    for aspired, failing, hold in changes:
+        was_available = bool(manager.list_available_servable_ids())
+        new = {v: FakeLoader(num_failures=9 if v in failing else 0) for v in sorted(aspired)}
+        loaders += new.values()
+        _aspire(manager, "m", new)
+        is_available = bool(manager.list_available_servable_ids())
+        assert is_available or not (was_available and aspired)
+        if hold and is_available:
+            handles.append(_get(manager))
+        for handle in handles:
+            handle.servable.use()
+    for handle in handles:
+        handle.close()
+    manager.close()
+
+    assert not any(loader.is_loaded for loader in loaders)

@@ -1,0 +1,266 @@
+"""Binds a signature's inputs to the columns of the data: by name, by `--input_map`, or not at all.
+
+Pure: a signature and an Arrow schema in, a `Binding` or one message about all that does not fit out.
+`inspect`, planning and workers use the same functions.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec, TensorSpec
+from transforms.casts import Cast, cast_between
+from transforms.input_batch import RECORD_COLUMN
+from transforms.input_map import ColumnSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoundInput:
+    """How one input's tensor is made.
+
+    Attributes:
+        tensor: The signature's input.
+        columns: Columns it is made of; `(RECORD_COLUMN,)` for serialized Examples.
+        row_shape: Shape of one row, without the batch dimension.
+        cast: Conversion of the values.
+    """
+
+    tensor: TensorSpec
+    columns: tuple[str, ...]
+    row_shape: tuple[int, ...]
+    cast: Cast
+
+    @property
+    def takes_records(self) -> bool:
+        """Whether it is fed serialized Examples."""
+        return self.columns == (RECORD_COLUMN,)
+
+    def __str__(self) -> str:
+        source = "serialized Examples" if self.takes_records else ", ".join(self.columns)
+        note = f" ({self.cast})" if str(self.cast) else ""
+        return f"{self.tensor} <- {source}{note}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Binding:
+    """All inputs of a signature, bound.
+
+    Attributes:
+        inputs: In the signature's order.
+    """
+
+    inputs: tuple[BoundInput, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Returns the columns to read, each once, in order of use."""
+        names = [name for each in self.inputs for name in each.columns if name != RECORD_COLUMN]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def takes_records(self) -> bool:
+        """Whether any input is fed serialized Examples."""
+        return any(each.takes_records for each in self.inputs)
+
+
+def bind(
+    signature: SignatureSpec,
+    schema: pa.Schema,
+    input_map: Mapping[str, ColumnSource],
+    *,
+    has_records: bool,
+    model: str,
+) -> Binding:
+    """Binds every input of `signature`.
+
+    Args:
+        signature: The signature to feed.
+        schema: Columns, or features parsed to columns, that the data offer.
+        input_map: What the user said; inputs not named bind by equal names.
+        has_records: Whether the data are serialized Examples, which a rank-1 string input without a
+            feature of its name is fed as they are.
+        model: Name for messages.
+
+    Raises:
+        InvalidArgumentError: Something does not fit; one message lists all of it.
+    """
+    results = try_bind(signature, schema, input_map, has_records=has_records)
+    problems = [each for each in results if isinstance(each, str)]
+    unknown = sorted(set(input_map) - {each.name for each in signature.inputs})
+    names = [each.name for each in signature.inputs]
+    problems += [
+        f"--input_map names {name!r}, which is no input of it{closest(name, names)}"
+        for name in unknown
+    ]
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise InvalidArgumentError(
+            f"signature {signature.name!r} of model {model} does not fit the data:{listed}"
+        )
+    return Binding(inputs=tuple(each for each in results if isinstance(each, BoundInput)))
+
+
+def try_bind(
+    signature: SignatureSpec,
+    schema: pa.Schema,
+    input_map: Mapping[str, ColumnSource],
+    *,
+    has_records: bool,
+) -> list[BoundInput | str]:
+    """Returns for each input how it binds, or in words why it does not."""
+    only_input = len(signature.inputs) == 1
+    return [
+        _bind_input(
+            tensor,
+            schema,
+            input_map.get(tensor.name),
+            has_records=has_records,
+            only_input=only_input,
+        )
+        for tensor in signature.inputs
+    ]
+
+
+def _bind_input(
+    tensor: TensorSpec,
+    schema: pa.Schema,
+    source: ColumnSource | None,
+    *,
+    has_records: bool,
+    only_input: bool,
+) -> BoundInput | str:
+    if tensor.dtype == "composite":
+        return f"input {tensor.name!r} is ragged or sparse, which cannot be fed yet"
+    if tensor.shape == ():
+        return f"input {tensor.name!r} is a scalar without a batch dimension: it cannot be fed rows"
+    if source is None:
+        if tensor.name in schema.names:
+            source = ColumnSource(columns=(tensor.name,), stacked=False)
+        elif has_records and _is_string_vector(tensor):
+            source = ColumnSource(columns=(RECORD_COLUMN,), stacked=False)
+        else:
+            return _unbound(tensor, schema, only_input=only_input)
+    if source.columns == (RECORD_COLUMN,):
+        return _bind_records(tensor, has_records=has_records)
+    missing = [name for name in source.columns if name not in schema.names]
+    if missing:
+        hints = "; ".join(f"{name!r}{closest(name, schema.names)}" for name in missing)
+        return f"input {tensor}: --input_map names a column that the data do not have: {hints}"
+    return _bind_columns(tensor, source, schema)
+
+
+def _is_string_vector(tensor: TensorSpec) -> bool:
+    return tensor.dtype == "string" and tensor.shape is not None and len(tensor.shape) == 1
+
+
+def _bind_records(tensor: TensorSpec, *, has_records: bool) -> BoundInput | str:
+    if not has_records:
+        return f"input {tensor}: serialized Examples come from TFRecord input only"
+    if not _is_string_vector(tensor):
+        return f"input {tensor} cannot be fed serialized Examples, which are string [None]"
+    return BoundInput(tensor=tensor, columns=(RECORD_COLUMN,), row_shape=(), cast=Cast.SAME)
+
+
+def _bind_columns(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -> BoundInput | str:
+    fields = [schema.field(name) for name in source.columns]
+    value_types = {_value_type(field.type) for field in fields}
+    described = ", ".join(f"{field.name} ({field.type})" for field in fields)
+    if source.stacked and any(_list_length(field.type) is not None for field in fields):
+        return f"input {tensor}: only scalar columns can be stacked, got {described}"
+    casts = {value_type: cast_between(value_type, tensor.dtype) for value_type in value_types}
+    impossible = [str(each) for each, cast in casts.items() if cast is None]
+    if impossible:
+        return f"input {tensor} cannot take {described}: there is no cast from {', '.join(impossible)} to {tensor.dtype} that keeps the values; convert with --preprocess"
+    length = len(fields) if source.stacked else _list_length(fields[0].type)
+    row_shape = _fit_row(tensor.shape, length)
+    if row_shape is None:
+        return f"input {tensor} cannot take {described}: one row would be {_row_words(length)}"
+    widest = max((cast for cast in casts.values() if cast is not None), key=lambda cast: cast.value)
+    return BoundInput(tensor=tensor, columns=source.columns, row_shape=row_shape, cast=widest)
+
+
+def _row_words(length: int | None) -> str:
+    if length is None:
+        return "a single value"
+    return "a list of varying length" if length < 0 else f"{length} values"
+
+
+def _value_type(data_type: pa.DataType) -> pa.DataType:
+    if _list_length(data_type) is not None:
+        return _value_type(data_type.value_type)
+    if pa.types.is_dictionary(data_type):
+        return data_type.value_type
+    return data_type
+
+
+def _list_length(data_type: pa.DataType) -> int | None:
+    """Returns the values per row of a list type, -1 if they vary, None for scalars."""
+    if pa.types.is_fixed_size_list(data_type):
+        return int(data_type.list_size)
+    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
+        return -1
+    return None
+
+
+def _fit_row(shape: tuple[int | None, ...] | None, length: int | None) -> tuple[int, ...] | None:
+    """Returns the shape of one row, or None when `length` values cannot take that shape.
+
+    A length of -1 means lists whose length only the data tell; those must fill one dimension, which
+    -1 stands for in the result.
+    """
+    if shape is None:
+        return () if length is None else (length,)
+    sizes = shape[1:]
+    if length is None:
+        fits = all(size in (None, 1) for size in sizes)
+        return (1,) * len(sizes) if fits else None
+    known = math.prod(size for size in sizes if size is not None)
+    num_unknown = sizes.count(None)
+    if not sizes or num_unknown > 1:
+        return None
+    if length < 0:  # checked batch by batch
+        return tuple(-1 if size is None else size for size in sizes)
+    if (length != known) if num_unknown == 0 else (known == 0 or length % known):
+        return None
+    return tuple(length // known if size is None else size for size in sizes)
+
+
+def _unbound(tensor: TensorSpec, schema: pa.Schema, *, only_input: bool) -> str:
+    start = f"input {tensor} has no column of that name"
+    fitting = [
+        name
+        for name in schema.names
+        if isinstance(
+            _bind_columns(tensor, ColumnSource(columns=(name,), stacked=False), schema), BoundInput
+        )
+    ]
+    if only_input and len(fitting) == 1:
+        return f"{start}; give --input_map={tensor.name}={fitting[0]}"
+    near = difflib.get_close_matches(tensor.name, schema.names, n=3, cutoff=0.5)
+    if near:
+        return f"{start}; the closest: {', '.join(near)}; give --input_map={tensor.name}={near[0]}"
+    choices = ", ".join((fitting or schema.names)[:10]) or "none"
+    if only_input and (stack := _stack_hint(tensor, schema)):
+        return f"{start}; give --input_map={tensor.name}={stack}"
+    return f"{start}; give --input_map={tensor.name}=COLUMN, with one of: {choices}"
+
+
+def _stack_hint(tensor: TensorSpec, schema: pa.Schema) -> str | None:
+    """Returns `[c1,...,ck]` when exactly k numeric columns would fill a `[None, k]` input."""
+    if tensor.shape is None or len(tensor.shape) != 2 or not tensor.shape[1]:
+        return None
+    numeric = [field.name for field in schema if pa.types.is_floating(_value_type(field.type))]
+    return f"[{','.join(numeric)}]" if len(numeric) == tensor.shape[1] else None
+
+
+def closest(name: str, names: Sequence[str]) -> str:
+    """Returns `; did you mean 'x'?` for the nearest of `names`, or what there is."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    listed = ", ".join(list(names)[:20])
+    return f"; there are: {listed}" if listed else "; there are none"

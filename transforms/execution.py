@@ -1,0 +1,99 @@
+"""How a job runs, as opposed to what it writes: may differ when the job is resumed."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from servable_core.errors import InvalidArgumentError
+from servable_core.servables.saved_model.tensorflow_runtime import TensorFlowThreads
+from servable_core.servables.signature import TensorSpec
+
+_TARGET_BATCH_BYTES = 1 << 20
+_INPUTS_PER_TARGET = 4
+_MIN_BATCH_ROWS = 32
+_MAX_BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionOptions:
+    """Options of one worker process.
+
+    Attributes:
+        max_batch_size: Rows of a batch at most; None chooses by the size of a row.
+        num_batch_threads: Model calls at the same time; None means one per usable core, or two
+            per GPU.
+        batch_timeout_secs: A model call that takes longer fails its unit.
+        max_in_flight_bytes: Rows read but not yet written, per unit in flight.
+        max_unit_retries: Further attempts at a unit after an input or output error that may pass.
+    """
+
+    max_batch_size: int | None = None
+    num_batch_threads: int | None = None
+    batch_timeout_secs: float = 600.0
+    max_in_flight_bytes: int = 256 << 20
+    max_unit_retries: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch_size", "num_batch_threads", "max_in_flight_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidArgumentError(f"--{name} must be 1 or more, got {value}")
+        if self.batch_timeout_secs <= 0:
+            raise InvalidArgumentError(
+                f"--batch_timeout_secs must be positive, got {self.batch_timeout_secs}"
+            )
+        if self.max_unit_retries < 0:
+            raise InvalidArgumentError(
+                f"--max_unit_retries must be 0 or more, got {self.max_unit_retries}"
+            )
+
+
+def usable_cores() -> int:
+    """Returns the cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def batch_threads(options: ExecutionOptions, num_gpus: int) -> int:
+    """Returns the number of batch threads: as asked, else two per GPU, else one per core."""
+    return options.num_batch_threads or 2 * num_gpus or usable_cores()
+
+
+def tensorflow_threads(num_batch_threads: int, num_gpus: int) -> TensorFlowThreads:
+    """Returns TensorFlow's threads that go with the batch threads.
+
+    With one batch thread per core each call stays on one core; with few, TensorFlow spreads a call
+    over all. inter_op is never 1 beside several batch threads, for that would serialise them.
+    """
+    cores = usable_cores()
+    if num_gpus or num_batch_threads < cores:
+        return TensorFlowThreads()
+    return TensorFlowThreads(intra_op=1, inter_op=max(cores, 2))
+
+
+def batch_size_for(inputs: Sequence[tuple[TensorSpec, tuple[int, ...]]]) -> int:
+    """Returns a batch size by the bytes of a row, when none was asked for.
+
+    A batch of about a mebibyte keeps a core's cache warm. Every input tensor costs a fixed effort per
+    call, so signatures with many inputs get batches that are larger in proportion.
+
+    Args:
+        inputs: Each input with the shape of one row; sizes of -1 are counted as 1.
+    """
+    row_bytes = sum(_row_bytes(tensor, row_shape) for tensor, row_shape in inputs)
+    target = _TARGET_BATCH_BYTES * max(1, len(inputs) // _INPUTS_PER_TARGET)
+    rows = 2 ** round(math.log2(max(1, target / max(1, row_bytes))))
+    return min(_MAX_BATCH_ROWS, max(_MIN_BATCH_ROWS, rows))
+
+
+def _row_bytes(tensor: TensorSpec, row_shape: tuple[int, ...]) -> int:
+    item_bytes = {"string": 256, "bool": 1}.get(tensor.dtype)
+    if item_bytes is None:
+        item_bytes = 2 if tensor.dtype == "bfloat16" else _numpy_item_bytes(tensor.dtype)
+    return item_bytes * math.prod(abs(size) for size in row_shape)
+
+
+def _numpy_item_bytes(dtype: str) -> int:
+    import numpy as np
+
+    return np.dtype(dtype).itemsize

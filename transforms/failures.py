@@ -1,0 +1,66 @@
+"""How a unit's failure is told: one clear message, with the traceback in a file beside the output."""
+
+import errno
+import traceback
+
+from servable_core.errors import AbortedError, ServableCoreError, UnavailableError
+from transforms.plan import Plan, Unit
+from transforms.storage import read_bytes, write_bytes
+
+ERRORS_DIRECTORY = "_errors"
+FIRST_ERROR_FILE = f"{ERRORS_DIRECTORY}/first.txt"
+_PERMANENT_ERRNOS = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOSPC,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EROFS,
+        errno.EDQUOT,
+    }
+)
+
+
+class UnitFailedError(ServableCoreError):
+    """A unit of a job failed; the message names it and the cause."""
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether an input or output error may pass by itself, so that the unit is worth a retry."""
+    if isinstance(error, UnavailableError):
+        return True
+    if isinstance(error, ServableCoreError):
+        return False
+    if isinstance(error, OSError):
+        return error.errno not in _PERMANENT_ERRNOS
+    return type(error).__name__ == "BeamIOError"  # what Beam's file systems raise for any cause
+
+
+def describe_failure(unit: Unit, plan: Plan, error: BaseException) -> str:
+    """Returns one line: which unit, what it reads, and why it failed."""
+    first = plan.inputs[unit.ranges[0].file_index].path
+    others = len({each.file_index for each in unit.ranges}) - 1
+    source = f"{first} and {others} more files" if others else first
+    cause = (
+        str(error) if isinstance(error, ServableCoreError) else f"{type(error).__name__}: {error}"
+    )
+    return f"unit {unit.index} of {len(plan.units)} ({source}) failed: {cause}"
+
+
+def record_failure(output: str, unit: Unit, message: str, error: BaseException) -> None:
+    """Writes message and traceback below `output`, for the launcher and for the user."""
+    if isinstance(error, AbortedError):
+        return
+    trace = "".join(traceback.format_exception(error))
+    content = f"{message}\n\n{trace}".encode()
+    write_bytes(output, f"{output}/{ERRORS_DIRECTORY}/unit-{unit.index:05d}.txt", content)
+    if read_bytes(f"{output}/{FIRST_ERROR_FILE}") is None:
+        write_bytes(output, f"{output}/{FIRST_ERROR_FILE}", message.encode())
+
+
+def read_first_failure(output: str) -> str | None:
+    """Returns the message that a worker, perhaps in another process, recorded first."""
+    content = read_bytes(f"{output}/{FIRST_ERROR_FILE}")
+    return None if content is None else content.decode()

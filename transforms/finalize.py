@@ -1,0 +1,127 @@
+"""The last stage: recounts everything from receipts and footers, then declares the job done."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from servable_core.errors import DataLossError
+from servable_core.runtime.executor import create_executor
+from transforms.formats.parquet import read_footer
+from transforms.plan import Plan
+from transforms.receipts import UNITS_DIRECTORY, OutputFile, Receipt, read_receipt
+from transforms.storage import TEMPORARY_DIRECTORY, create_file, delete_tree, write_bytes
+
+MANIFEST_FILE = "_manifest.json"
+SUCCESS_FILE = "_SUCCESS"
+UNIT_TABLE_FILE = f"{UNITS_DIRECTORY}/units.parquet"
+_NUM_FOOTER_THREADS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """When the job's units ran.
+
+    Attributes:
+        first_unit_start_secs: Unix seconds.
+        last_unit_end_secs: Unix seconds.
+        steady_secs: Between these two: without imports, planning and model load.
+    """
+
+    first_unit_start_secs: float
+    last_unit_end_secs: float
+    steady_secs: float
+
+
+def finalize(plan: Plan, output: str) -> None:
+    """Checks that every unit is done and every row is there, then writes manifest and `_SUCCESS`.
+
+    Raises:
+        DataLossError: A receipt is missing, or a part has other rows than its receipt says.
+    """
+    receipts = _read_receipts(plan, output)
+    _check_footers([each for receipt in receipts for each in receipt.files], output)
+    _write_unit_table(receipts, output)
+    manifest = json.dumps(_manifest(plan, receipts), indent=2).encode()
+    write_bytes(output, f"{output}/{MANIFEST_FILE}", manifest)
+    write_bytes(output, f"{output}/{SUCCESS_FILE}", b"")
+    delete_tree(f"{output}/{TEMPORARY_DIRECTORY}")
+
+
+def _read_receipts(plan: Plan, output: str) -> list[Receipt]:
+    with create_executor(_NUM_FOOTER_THREADS, "receipts") as executor:
+        found = list(executor.map(lambda unit: read_receipt(plan, unit, output), plan.units))
+    missing = [unit for unit, receipt in zip(plan.units, found, strict=True) if receipt is None]
+    if missing:
+        raise DataLossError(
+            f"{len(missing)} of {len(plan.units)} units have no valid receipt, the first is unit {missing[0].index}; run the job again with --if_exists=resume"
+        )
+    return [receipt for receipt in found if receipt is not None]
+
+
+def _check_footers(files: Sequence[OutputFile], output: str) -> None:
+    def rows_in(each: OutputFile) -> int:
+        footer = read_footer(f"{output}/{each.path}")
+        return sum(group.num_rows for group in footer.row_groups)
+
+    executor: Executor
+    with create_executor(_NUM_FOOTER_THREADS, "footers") as executor:
+        for each, rows in zip(files, executor.map(rows_in, files), strict=True):
+            if rows != each.rows:
+                raise DataLossError(
+                    f"{each.path} has {rows} rows, its receipt says {each.rows}: something else wrote to {output}"
+                )
+
+
+def _write_unit_table(receipts: Sequence[Receipt], output: str) -> None:
+    rows = [
+        {
+            "unit": receipt.unit,
+            "rows_read": receipt.rows_read,
+            "started_secs": receipt.started_secs,
+            "ended_secs": receipt.ended_secs,
+            "files": [asdict(each) for each in receipt.files],
+        }
+        for receipt in receipts
+    ]
+    with create_file(output, f"{output}/{UNIT_TABLE_FILE}") as sink:
+        pq.write_table(pa.Table.from_pylist(rows), sink)
+
+
+def _manifest(plan: Plan, receipts: Sequence[Receipt]) -> dict[str, Any]:
+    files = [each for receipt in receipts for each in receipt.files]
+    return {
+        "plan_id": plan.plan_id,
+        "rows": sum(receipt.rows_read for receipt in receipts),
+        "units": len(receipts),
+        "files": len(files),
+        "bytes_read": plan.size_bytes,
+        "bytes_written": sum(each.size_bytes for each in files),
+        "batches": sum(receipt.num_batches for receipt in receipts),
+        "peak_rss_bytes": max(receipt.peak_rss_bytes for receipt in receipts),
+        "models": [
+            {
+                **asdict(model),
+                "rows": sum(
+                    each.rows
+                    for each in files
+                    if (each.model_name, each.model_version) == (model.name, model.version)
+                ),
+            }
+            for model in plan.models
+        ],
+        "timings": asdict(timings(receipts)),
+    }
+
+
+def timings(receipts: Sequence[Receipt]) -> Timings:
+    """Returns when the first unit began and the last ended; there is at least one."""
+    start = min(receipt.started_secs for receipt in receipts)
+    end = max(receipt.ended_secs for receipt in receipts)
+    return Timings(
+        first_unit_start_secs=start, last_unit_end_secs=end, steady_secs=round(end - start, 6)
+    )

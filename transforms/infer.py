@@ -1,0 +1,107 @@
+"""Batches of rows through models: submits ahead, yields results in order."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+
+import numpy as np
+
+from servable_core.errors import DeadlineExceededError
+from servable_core.runtime.stack_dump import all_stacks
+from transforms.input_batch import InputBatch
+
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InferredBatch:
+    """Rows with what every model said of them.
+
+    Attributes:
+        batch: The input rows.
+        outputs: One dict of arrays for each model, in the order of the models.
+    """
+
+    batch: InputBatch
+    outputs: tuple[Outputs, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InFlightWindow:
+    """How far submission may run ahead of the consumer.
+
+    Attributes:
+        max_batches: Batches submitted and not yet consumed.
+        max_bytes: Their bytes; one batch is always allowed.
+    """
+
+    max_batches: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    batch: InputBatch
+    futures: tuple["Future[Outputs]", ...]
+
+
+def infer_batches(
+    batches: Iterable[InputBatch],
+    submit: Callable[[InputBatch], Sequence["Future[Outputs]"]],
+    *,
+    window: InFlightWindow,
+    timeout_secs: float,
+    check: Callable[[], None],
+) -> Generator[InferredBatch, None, None]:
+    """Yields every batch with its outputs, in input order.
+
+    Args:
+        batches: Rows; pulled on the caller's thread, only as far ahead as `window` allows.
+        submit: Hands a batch to all models, blocking while their queues are full.
+        window: Bound of what is in flight.
+        timeout_secs: How long to wait for one batch.
+        check: Called per batch; raises to stop the job.
+
+    Raises:
+        DeadlineExceededError: A model call hangs; the message has the stacks of all threads.
+        Exception: What a model raised.
+    """
+    pending: deque[_Pending] = deque()
+    pending_bytes = 0
+    try:
+        for batch in batches:
+            check()
+            pending.append(_Pending(batch, tuple(submit(batch))))
+            pending_bytes += batch.size_bytes
+            while pending and (
+                _is_done(pending[0])
+                or len(pending) > window.max_batches
+                or (len(pending) > 1 and pending_bytes > window.max_bytes)
+            ):
+                pending_bytes -= pending[0].batch.size_bytes
+                yield _wait(pending.popleft(), timeout_secs)
+        while pending:
+            check()
+            yield _wait(pending.popleft(), timeout_secs)
+    finally:
+        for each in pending:
+            for future in each.futures:
+                future.cancel()
+
+
+def _is_done(pending: _Pending) -> bool:
+    return all(future.done() for future in pending.futures)
+
+
+def _wait(pending: _Pending, timeout_secs: float) -> InferredBatch:
+    try:
+        outputs = tuple(future.result(timeout_secs) for future in pending.futures)
+    except FutureTimeoutError as error:
+        if isinstance(error, DeadlineExceededError):
+            raise
+        raise DeadlineExceededError(
+            f"a batch of {pending.batch.num_rows} rows took longer than --batch_timeout_secs={timeout_secs:g}; what the threads are doing:\n{all_stacks()}"
+        ) from error
+    return InferredBatch(batch=pending.batch, outputs=outputs)

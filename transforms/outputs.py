@@ -1,0 +1,107 @@
+"""Model outputs to Arrow columns, and the columns of the output files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from servable_core.errors import InternalError, InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec
+from transforms.binding import closest
+from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputLayout:
+    """The columns of an output file, in order.
+
+    Attributes:
+        copied: Columns copied from the input: the key, then pass-through columns.
+        tensors: Column name by output name of the signature.
+    """
+
+    copied: tuple[str, ...]
+    tensors: Mapping[str, str]
+
+
+def plan_outputs(
+    signature: SignatureSpec,
+    *,
+    copied: Sequence[str],
+    renames: Mapping[str, str],
+    model: str,
+) -> OutputLayout:
+    """Chooses the output columns: `copied` ones of the input, each once, then the model's outputs.
+
+    Raises:
+        InvalidArgumentError: An output does not exist, or two columns would have one name.
+    """
+    names = [each.name for each in signature.outputs]
+    for output in renames:
+        if output not in names:
+            raise InvalidArgumentError(
+                f"--output_tensors names {output!r}, which signature {signature.name!r} of model {model} does not return{closest(output, names)}"
+            )
+    tensors = dict(renames) or {name: name for name in names}
+    unique = tuple(dict.fromkeys(copied))
+    _check_collisions(unique, tensors)
+    return OutputLayout(copied=unique, tensors=tensors)
+
+
+def copied_columns(key: str | None, passthrough: Sequence[str]) -> list[str]:
+    """Returns what a job copies: what identifies a row, its key or its place, and pass-through."""
+    keys = [SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN] if key is None else [key]
+    return [*keys, *passthrough]
+
+
+def _check_collisions(copied: Sequence[str], tensors: Mapping[str, str]) -> None:
+    taken = set(copied)
+    for output, column in tensors.items():
+        if column in taken:
+            raise InvalidArgumentError(
+                f"two output columns would be called {column!r}; rename the model's output with --output_tensors={output}=NEW_NAME"
+            )
+        taken.add(column)
+
+
+def to_record_batch(
+    columns: pa.RecordBatch, outputs: Mapping[str, np.ndarray], layout: OutputLayout
+) -> pa.RecordBatch:
+    """Returns the rows of an output file: copied columns beside the model's outputs."""
+    arrays = {name: columns.column(name) for name in layout.copied}
+    fields = [columns.schema.field(name) for name in layout.copied]
+    for output, name in layout.tensors.items():
+        arrays[name] = _to_array(outputs[output], columns.num_rows, output)
+        fields.append(pa.field(name, arrays[name].type))
+    return pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
+
+
+def _to_array(values: np.ndarray, num_rows: int, output: str) -> pa.Array:
+    """Returns `[N]` and `[N, 1]` as scalars, anything larger as (nested) fixed-size lists."""
+    if len(values) != num_rows:
+        raise InternalError(
+            f"output {output!r} has {len(values)} rows for {num_rows} rows of input"
+        )
+    row_shape = values.shape[1:]
+    array = _flat_array(values)
+    if row_shape in ((), (1,)):
+        return array
+    for size in reversed(row_shape):
+        array = _fixed_size_list(array, size, num_rows)
+    return array
+
+
+def _fixed_size_list(array: pa.Array, size: int, num_rows: int) -> pa.Array:
+    if size == 0:  # Arrow cannot tell the length of a list of empty lists
+        return pa.array([[]] * num_rows, pa.list_(array.type, 0))
+    return pa.FixedSizeListArray.from_arrays(array, size)
+
+
+def _flat_array(values: np.ndarray) -> pa.Array:
+    flat = values.reshape(-1)
+    if flat.dtype.kind == "O":
+        return pa.array(flat, pa.binary())
+    if flat.dtype.kind == "U":
+        return pa.array(flat, pa.string())
+    return pa.array(flat)

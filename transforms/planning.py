@@ -1,0 +1,229 @@
+"""Makes the plan: resolves versions and inputs, binds everything, cuts units. Writes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.runtime.file_system import FileInfo
+from servable_core.servables.signature import SignatureSpec, find_signature
+from servable_core.sources.version_selection import VersionPolicy
+from transforms.binding import Binding, bind, closest
+from transforms.execution import (
+    ExecutionOptions,
+    batch_size_for,
+    batch_threads,
+    tensorflow_threads,
+)
+from transforms.formats import parquet, tfrecord
+from transforms.input_batch import InputBatch
+from transforms.input_map import parse_input_map, parse_renames
+from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
+from transforms.model_versions import ResolvedModel, resolve_models
+from transforms.outputs import copied_columns, plan_outputs
+from transforms.plan import ContentOptions, InputFile, Plan
+from transforms.process_unit import preprocessed
+from transforms.unit_cutting import UnitBounds, cut_units, limit_rows
+from transforms.user_functions import load_function
+
+_SAMPLE_ROWS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRequest:
+    """What the user asked for.
+
+    Attributes:
+        model_base_path: Directory with version directories.
+        model_name: Name for the output; None means the directory's.
+        versions: Which versions.
+        signature_name: Which signature.
+        inputs: Globs, directories and files.
+        input_format: "parquet", "tfrecord", or None to tell by suffix.
+        input_map: `--input_map` entries.
+        key: Column that identifies a row, or None.
+        passthrough: Columns to copy.
+        output_tensors: `--output_tensors` entries.
+        preprocess: `package.module:function` or None.
+        postprocess: Likewise.
+        bounds: Size of units.
+        limit: Only the first rows, or None for all.
+        deterministic: Whether equal plans must give equal bytes.
+        flags: The flags as given, to be recorded.
+    """
+
+    model_base_path: str
+    model_name: str | None
+    versions: VersionPolicy
+    signature_name: str
+    inputs: tuple[str, ...]
+    input_format: str | None
+    input_map: tuple[str, ...]
+    key: str | None
+    passthrough: tuple[str, ...]
+    output_tensors: tuple[str, ...]
+    preprocess: str | None
+    postprocess: str | None
+    bounds: UnitBounds
+    limit: int | None
+    deterministic: bool
+    flags: Mapping[str, Any]
+
+
+def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
+    """Returns the plan for `request`; reads metadata only, plus a few rows for `--preprocess`.
+
+    Raises:
+        ServableCoreError: Anything that can be known to be wrong before a worker starts.
+    """
+    load_function("--postprocess", request.postprocess)
+    models = resolve_models(request.model_base_path, request.model_name, request.versions)
+    signatures = [
+        find_signature(each.signatures, request.signature_name, each.label) for each in models
+    ]
+    files = find_inputs(request.inputs)
+    input_format = detect_format(files, request.input_format)
+    description = describe_inputs(files, input_format, request.limit)
+    schemas = _schemas_to_bind(request, files, input_format, description)
+    bindings = _bind_all(request, models, signatures, schemas, description)
+    _check_outputs(request, models, signatures, schemas)
+    batch_size = min(batch_size_for(_bound_shapes(each)) for each in bindings)
+    columns = _read_columns(request, bindings, description)
+    return Plan(
+        models=tuple(each.pinned for each in models),
+        inputs=tuple(
+            InputFile(path=each.path, size_bytes=each.size_bytes, mtime_secs=each.mtime_secs)
+            for each in files
+        ),
+        units=cut_units(limit_rows(description.pieces, request.limit), request.bounds),
+        content=_content(request, execution, input_format, batch_size),
+        read_columns=columns,
+        features=_features(columns, description.features),
+        reads_records=any(each.takes_records for each in bindings),
+        batch_size_hint=batch_size,
+        flags=request.flags,
+    )
+
+
+def _schemas_to_bind(
+    request: PlanRequest,
+    files: Sequence[FileInfo],
+    input_format: str,
+    description: InputDescription,
+) -> tuple[pa.Schema, ...]:
+    """Returns the schemas that the models see: the data's, or what `--preprocess` makes of them."""
+    preprocess = load_function("--preprocess", request.preprocess)
+    if preprocess is None:
+        return description.schemas
+    sample = _sample(files, input_format, description)
+    try:
+        batch = preprocessed(sample, preprocess, request.key or "")
+    except (InvalidArgumentError, NotFoundError):
+        raise
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"--preprocess={request.preprocess} failed on the first {sample.num_rows} rows: {type(error).__name__}: {error}"
+        ) from error
+    return (batch.columns.schema,)
+
+
+def _sample(
+    files: Sequence[FileInfo], input_format: str, description: InputDescription
+) -> InputBatch:
+    path = files[description.pieces[0].file_index].path
+    if input_format == "tfrecord":
+        features = list(description.features.values())
+        return next(tfrecord.read_batches(path, features, _SAMPLE_ROWS, with_records=True))
+    table = parquet.read_head(path, _SAMPLE_ROWS).replace_schema_metadata(None)
+    return InputBatch(columns=table.combine_chunks().to_batches()[0])
+
+
+def _bind_all(
+    request: PlanRequest,
+    models: Sequence[ResolvedModel],
+    signatures: Sequence[SignatureSpec],
+    schemas: Sequence[pa.Schema],
+    description: InputDescription,
+) -> list[Binding]:
+    input_map = parse_input_map(request.input_map)
+    return [
+        bind(signature, schema, input_map, has_records=description.has_records, model=model.label)
+        for schema in schemas
+        for model, signature in zip(models, signatures, strict=True)
+    ]
+
+
+def _check_outputs(
+    request: PlanRequest,
+    models: Sequence[ResolvedModel],
+    signatures: Sequence[SignatureSpec],
+    schemas: Sequence[pa.Schema],
+) -> None:
+    for schema in schemas:
+        for flag, names in (("--key", [request.key]), ("--passthrough", request.passthrough)):
+            for name in names:
+                if name is not None and name not in schema.names:
+                    raise InvalidArgumentError(
+                        f"{flag}={name}: the data have no such column{closest(name, schema.names)}"
+                    )
+    for model, signature in zip(models, signatures, strict=True):
+        plan_outputs(
+            signature,
+            copied=copied_columns(request.key, request.passthrough),
+            renames=parse_renames(request.output_tensors),
+            model=model.label,
+        )
+
+
+def _bound_shapes(binding: Binding) -> list[Any]:
+    return [(each.tensor, each.row_shape) for each in binding.inputs]
+
+
+def _read_columns(
+    request: PlanRequest, bindings: Sequence[Binding], description: InputDescription
+) -> tuple[str, ...]:
+    if request.preprocess is not None:  # the user's function may want any column
+        names = dict.fromkeys(name for schema in description.schemas for name in schema.names)
+        return tuple(names)
+    bound = [name for each in bindings for name in each.columns]
+    keys = [] if request.key is None else [request.key]
+    return tuple(dict.fromkeys([*keys, *request.passthrough, *bound]))
+
+
+def _features(
+    columns: Sequence[str], features: Mapping[str, tfrecord.Feature]
+) -> dict[str, tuple[str, int | None]]:
+    varying = [name for name in columns if name in features and features[name].length == -1]
+    if varying:
+        raise InvalidArgumentError(
+            f"the number of values of feature {varying[0]!r} differs from record to record; only features of fixed length can be read"
+        )
+    return {
+        name: (str(features[name].value_type), features[name].length)
+        for name in columns
+        if name in features
+    }
+
+
+def _content(
+    request: PlanRequest, execution: ExecutionOptions, input_format: str, batch_size: int
+) -> ContentOptions:
+    threads = tensorflow_threads(batch_threads(execution, num_gpus=0), num_gpus=0)
+    return ContentOptions(
+        input_format=input_format,
+        signature_name=request.signature_name,
+        input_map=request.input_map,
+        key=request.key,
+        passthrough=request.passthrough,
+        output_tensors=request.output_tensors,
+        preprocess=request.preprocess,
+        postprocess=request.postprocess,
+        deterministic_batch_size=(
+            (execution.max_batch_size or batch_size) if request.deterministic else None
+        ),
+        deterministic_threads=(
+            (threads.intra_op, threads.inter_op) if request.deterministic else None
+        ),
+    )

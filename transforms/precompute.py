@@ -1,0 +1,180 @@
+"""The precompute pipeline: thin Beam shells over planning, `process_unit` and `finalize`.
+
+Impulse -> pending unit numbers -> Reshuffle -> process each unit -> count -> finalize.
+Nothing but unit numbers and counts crosses a stage boundary: both are integers, and their coders say so.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.coders import VarIntCoder
+from apache_beam.pvalue import PBegin, PCollection
+
+from servable_core.errors import AbortedError, FailedPreconditionError
+from servable_core.runtime.clock import SystemClock
+from servable_core.runtime.retry import RetryOptions, retry
+from transforms.execution import ExecutionOptions
+from transforms.failures import UnitFailedError, describe_failure, is_transient, record_failure
+from transforms.finalize import finalize
+from transforms.job_state import job_state
+from transforms.plan import Plan, read_plan
+from transforms.process_unit import UnitJob, create_unit_job, process_unit
+from transforms.receipts import read_receipt
+from transforms.worker_core import WorkerCoreConfig, acquired_core
+
+
+def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreConfig:
+    """Returns the configuration that all workers of the job share."""
+    return WorkerCoreConfig(
+        models=plan.models,
+        execution=execution,
+        merges_tasks=plan.content.deterministic_batch_size is None,
+        recorded_threads=plan.content.deterministic_threads,
+    )
+
+
+@dataclass(eq=False, kw_only=True)
+class PrecomputeUnits(beam.PTransform):
+    """Runs all pending units of the plan in `output`, then the last stage.
+
+    Attributes:
+        output: Output directory with a plan.
+        execution: Limits of one worker.
+    """
+
+    output: str
+    execution: ExecutionOptions
+
+    def expand(self, pbegin: PBegin) -> PCollection[int]:
+        """Returns the number of units done in this run, once they are all committed."""
+        return (
+            pbegin
+            | "Start" >> beam.Impulse()
+            | "ListPendingUnits" >> beam.ParDo(_ListPendingUnitsFn(output=self.output))
+            | "SpreadUnits" >> beam.Reshuffle()
+            | "ProcessUnits"
+            >> beam.ParDo(_ProcessUnitFn(output=self.output, execution=self.execution))
+            | "CountUnits" >> beam.CombineGlobally(_CountUnits())
+            | "Finalize" >> beam.ParDo(_FinalizeFn(output=self.output))
+        )
+
+
+def _require_plan(output: str) -> Plan:
+    plan = read_plan(output)
+    if plan is None:
+        raise FailedPreconditionError(f"{output} has no plan: it was deleted while the job ran")
+    return plan
+
+
+@dataclass(eq=False, kw_only=True)
+class _ListPendingUnitsFn(beam.DoFn):
+    """Emits the numbers of the units that have no valid receipt."""
+
+    output: str
+
+    def process(self, _element: bytes) -> Iterator[int]:
+        plan = _require_plan(self.output)
+        for unit in plan.units:
+            if read_receipt(plan, unit, self.output) is None:
+                yield unit.index
+
+
+@dataclass(eq=False, kw_only=True)
+class _ProcessUnitFn(beam.DoFn):
+    """Processes one unit per element. Its models live in the process's worker core."""
+
+    output: str
+    execution: ExecutionOptions
+    _job: UnitJob | None = field(default=None, init=False, repr=False)
+    _resources: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"output": self.output, "execution": self.execution}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # a fresh instance, on a worker
+
+    def setup(self) -> None:
+        plan = _require_plan(self.output)
+        core = self._resources.enter_context(
+            acquired_core(worker_core_config(plan, self.execution))
+        )
+        self._job = create_unit_job(
+            plan,
+            self.output,
+            self.execution,
+            core=core,
+            state=job_state(self.output),
+            clock=SystemClock(),
+        )
+
+    def process(self, unit_index: int) -> Iterator[int]:
+        if self._job is None:
+            raise FailedPreconditionError("process was called before setup")
+        run_unit(unit_index, self._job)
+        yield unit_index
+
+    def teardown(self) -> None:
+        self._job = None
+        self._resources.close()
+
+
+def run_unit(unit_index: int, job: UnitJob) -> None:
+    """Processes a unit, retrying what may pass; a failure stops all siblings in this process.
+
+    Raises:
+        UnitFailedError: It failed for good; the message names unit, input and cause.
+        AbortedError: The job was stopped from outside.
+    """
+    unit = job.plan.units[unit_index]
+    with job.state.active_unit():
+        job.state.abort.check()
+        try:
+            retry(
+                lambda: process_unit(unit, job),
+                is_transient=is_transient,
+                options=RetryOptions(max_num_retries=job.execution.max_unit_retries),
+                abort=job.state.abort,
+            )
+        except AbortedError:
+            raise
+        except Exception as error:
+            if job.state.abort.is_set:
+                raise AbortedError(job.state.abort.reason) from error
+            message = describe_failure(unit, job.plan, error)
+            job.state.fail(message)
+            record_failure(job.output, unit, message, error)
+            raise UnitFailedError(message) from error
+
+
+class _CountUnits(beam.CombineFn):
+    """Counts; its accumulators are integers, and coded as such."""
+
+    def create_accumulator(self) -> int:
+        return 0
+
+    def add_input(self, accumulator: int, _element: int) -> int:
+        return accumulator + 1
+
+    def merge_accumulators(self, accumulators: Iterable[int]) -> int:
+        return sum(accumulators)
+
+    def extract_output(self, accumulator: int) -> int:
+        return accumulator
+
+    def get_accumulator_coder(self) -> VarIntCoder:
+        return VarIntCoder()
+
+
+@dataclass(eq=False, kw_only=True)
+class _FinalizeFn(beam.DoFn):
+    """Recounts everything and writes manifest and `_SUCCESS`."""
+
+    output: str
+
+    def process(self, num_units: int) -> Iterator[int]:
+        finalize(_require_plan(self.output), self.output)
+        yield num_units

@@ -1,0 +1,96 @@
+"""Runs an iterator on a thread of its own, a bounded number of bytes ahead of its consumer."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from servable_core.runtime.executor import start_thread
+
+T = TypeVar("T")
+
+
+class Prefetcher(Generic[T]):
+    """Iterates over `items` ahead of time; one consumer.
+
+    A context manager: leaving it stops the thread at its next item and waits for it, so no file
+    stays open. Errors of the iterator are raised where the item would have come.
+    """
+
+    def __init__(
+        self, items: Iterator[T], *, size_bytes: Callable[[T], int], max_bytes: int, name: str
+    ) -> None:
+        """Starts to read. At least one item is always read ahead, however large."""
+        self._items = items
+        self._size_bytes = size_bytes
+        self._max_bytes = max_bytes
+        self._changed = threading.Condition()
+        self._ready: deque[T] = deque()  # Guarded by _changed.
+        self._ready_bytes = 0  # Guarded by _changed.
+        self._finished = False  # Guarded by _changed.
+        self._closed = False  # Guarded by _changed.
+        self._error: BaseException | None = None  # Guarded by _changed.
+        self._thread = start_thread(self._fill, name=name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops reading and waits for the thread; idempotent."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                while not self._ready and not self._finished:
+                    self._changed.wait()
+                if not self._ready:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                item = self._ready.popleft()
+                self._ready_bytes -= self._size_bytes(item)
+                self._changed.notify_all()
+            yield item
+
+    def _fill(self) -> None:
+        error: BaseException | None = None
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as caught:  # noqa: BLE001 - handed to the consumer
+            error = caught
+        finally:
+            close = getattr(self._items, "close", None)
+            if close is not None:
+                close()
+        with self._changed:
+            self._finished, self._error = True, error
+            self._changed.notify_all()
+
+    def _put(self, item: T) -> bool:
+        size_bytes = self._size_bytes(item)
+        with self._changed:
+            while self._ready and self._ready_bytes + size_bytes > self._max_bytes:
+                if self._closed:
+                    return False
+                self._changed.wait()
+            if self._closed:
+                return False
+            self._ready.append(item)
+            self._ready_bytes += size_bytes
+            self._changed.notify_all()
+            return True

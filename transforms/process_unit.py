@@ -1,0 +1,316 @@
+"""Processes one unit from its input ranges to its receipt: read, infer, write, commit.
+
+The whole data flow of the system is `process_unit`; everything around it decides which units run where.
+"""
+
+import itertools
+import resource
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from servable_core.batching import BatchingSession
+from servable_core.errors import DataLossError
+from servable_core.runtime.clock import Clock
+from servable_core.servables.signature import SignatureSpec
+from transforms.binding import Binding, bind
+from transforms.execution import ExecutionOptions
+from transforms.formats.tfrecord import Feature
+from transforms.infer import InferredBatch, InFlightWindow, infer_batches
+from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
+from transforms.input_map import ColumnSource, parse_input_map, parse_renames
+from transforms.job_state import JobState
+from transforms.outputs import OutputLayout, copied_columns, plan_outputs, to_record_batch
+from transforms.plan import ContentOptions, PinnedModel, Plan, Unit
+from transforms.prefetch import Prefetcher
+from transforms.read_unit import ReadOptions, read_unit
+from transforms.receipts import OutputFile, Receipt, part_path, read_receipt, write_receipt
+from transforms.tensors import to_tensors
+from transforms.user_functions import BatchFunction, load_function
+from transforms.worker_core import WorkerCore
+from transforms.write_unit import PartWriter, part_writers
+
+_READ_AHEAD_BYTES = 64 << 20
+_MAX_BATCHES_IN_FLIGHT = 64
+
+
+class ModelStage:
+    """One pinned model: how rows become its inputs, and its outputs become columns. Thread-safe."""
+
+    def __init__(self, core: WorkerCore, model: PinnedModel, content: ContentOptions) -> None:
+        self._core = core
+        self.model = model
+        self.signature: SignatureSpec = core.signature(model, content.signature_name)
+        self._input_map: dict[str, ColumnSource] = parse_input_map(content.input_map)
+        self.layout: OutputLayout = plan_outputs(
+            self.signature,
+            copied=copied_columns(content.key, content.passthrough),
+            renames=parse_renames(content.output_tensors),
+            model=str(model.servable_id),
+        )
+        # The last schema seen; two threads may both bind it, to the same result.
+        self._bound: tuple[pa.Schema, Binding] | None = None
+
+    def binding(self, batch: InputBatch) -> Binding:
+        """Returns how the inputs bind to this batch's columns."""
+        schema = batch.columns.schema
+        bound = self._bound
+        if bound is None or not bound[0].equals(schema):
+            binding = bind(
+                self.signature,
+                schema,
+                self._input_map,
+                has_records=batch.records is not None,
+                model=str(self.model.servable_id),
+            )
+            bound = self._bound = (schema, binding)
+        return bound[1]
+
+    def session(self, max_batch_size: int) -> BatchingSession:
+        """Returns the session that batches for this model."""
+        outputs = tuple(self.layout.tensors)
+        return self._core.session(self.model, self.signature.name, outputs, max_batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitJob:
+    """All that processing any unit of a plan needs. Thread-safe.
+
+    Attributes:
+        plan: The plan.
+        output: Output directory.
+        execution: Limits.
+        stages: One for each model of the plan.
+        preprocess: Applied to each batch that was read, or None.
+        postprocess: Applied to each batch before it is written, or None.
+        state: The process's abort token and counters.
+        clock: For the receipts.
+    """
+
+    plan: Plan
+    output: str
+    execution: ExecutionOptions
+    stages: tuple[ModelStage, ...]
+    preprocess: BatchFunction | None
+    postprocess: BatchFunction | None
+    state: JobState
+    clock: Clock
+
+
+def create_unit_job(
+    plan: Plan,
+    output: str,
+    execution: ExecutionOptions,
+    *,
+    core: WorkerCore,
+    state: JobState,
+    clock: Clock,
+) -> UnitJob:
+    """Builds the job for a plan whose models `core` has loaded."""
+    content = plan.content
+    return UnitJob(
+        plan=plan,
+        output=output,
+        execution=execution,
+        stages=tuple(ModelStage(core, model, content) for model in plan.models),
+        preprocess=load_function("--preprocess", content.preprocess),
+        postprocess=load_function("--postprocess", content.postprocess),
+        state=state,
+        clock=clock,
+    )
+
+
+def process_unit(unit: Unit, job: UnitJob) -> Receipt:
+    """Runs one unit and commits it; returns at once when it has a valid receipt already.
+
+    Order of commit: parts, then the receipt. On any error nothing is committed.
+
+    Raises:
+        DataLossError: The rows written are not the rows read.
+        AbortedError: The job was stopped.
+        Exception: Whatever reading, the model or writing raised.
+    """
+    done = read_receipt(job.plan, unit, job.output)
+    if done is not None:
+        return done
+    started_secs = job.clock.wall_time()
+    counted = _CountedRows(job.state)
+    try:
+        files, num_batches = _run(unit, job, counted)
+    except BaseException:
+        job.state.add_rows(-counted.rows)
+        raise
+    receipt = Receipt(
+        plan_id=job.plan.plan_id,
+        unit=unit.index,
+        rows_read=counted.rows,
+        files=files,
+        num_batches=num_batches,
+        started_secs=started_secs,
+        ended_secs=job.clock.wall_time(),
+        peak_rss_bytes=peak_rss_bytes(),
+    )
+    write_receipt(receipt, job.output)
+    job.state.add_unit(unit.size_bytes, num_batches)
+    return receipt
+
+
+class _CountedRows:
+    """Rows of one attempt, counted in the job's progress as they are written."""
+
+    def __init__(self, state: JobState) -> None:
+        self._state = state
+        self.rows = 0
+
+    def add(self, num_rows: int) -> None:
+        self.rows += num_rows
+        self._state.add_rows(num_rows)
+
+
+def _run(unit: Unit, job: UnitJob, counted: _CountedRows) -> tuple[tuple[OutputFile, ...], int]:
+    """Writes the unit's parts; returns them and the number of batches."""
+    num_batches = 0
+    with closing(infer_unit(unit, job)) as batches:
+        first = next(batches, None)
+        if first is None:
+            return (), 0
+        paths = [_part(job, model, unit) for model in job.plan.models]
+        with part_writers(job.output, [f"{job.output}/{path}" for path in paths]) as writers:
+            for outputs in itertools.chain([first], batches):
+                for writer, rows in zip(writers, outputs, strict=True):
+                    writer.write(rows)
+                counted.add(outputs[0].num_rows)
+                num_batches += 1
+            _check_rows(unit, counted.rows, [each.rows for each in writers])
+            job.state.abort.check()  # the last moment: from here on the parts become visible
+    files = tuple(
+        _output_file(model, path, writer)
+        for model, path, writer in zip(job.plan.models, paths, writers, strict=True)
+    )
+    return files, num_batches
+
+
+def infer_unit(unit: Unit, job: UnitJob) -> Generator[tuple[pa.RecordBatch, ...], None, None]:
+    """Yields the output rows of each batch of the unit, in order: one RecordBatch for each model."""
+    with (
+        Prefetcher(
+            _read(unit, job),
+            size_bytes=lambda batch: batch.size_bytes,
+            max_bytes=_READ_AHEAD_BYTES,
+            name=f"read_unit_{unit.index}",
+        ) as batches,
+        closing(_infer(iter(batches), job)) as inferred,
+    ):
+        for each in inferred:
+            yield tuple(
+                _output_rows(each, index, stage, job.postprocess)
+                for index, stage in enumerate(job.stages)
+            )
+
+
+def _part(job: UnitJob, model: PinnedModel, unit: Unit) -> str:
+    return part_path(model.name, model.version, unit.index, len(job.plan.units))
+
+
+def _read(unit: Unit, job: UnitJob) -> Iterator[InputBatch]:
+    for batch in read_unit(unit, job.plan.inputs, read_options(job.plan, job.execution)):
+        if job.preprocess is None:
+            yield batch
+        else:
+            yield preprocessed(batch, job.preprocess, job.plan.content.key)
+
+
+def preprocessed(batch: InputBatch, preprocess: BatchFunction, key: str | None) -> InputBatch:
+    """Returns the batch with the user's function applied; row identities without a key are kept."""
+    columns = preprocess(batch.columns)
+    if key is None:
+        for name in (SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN):
+            if name not in columns.schema.names:
+                columns = columns.append_column(name, batch.columns.column(name))
+    return replace(batch, columns=columns)
+
+
+def read_options(plan: Plan, execution: ExecutionOptions) -> ReadOptions:
+    """Returns what is read of each unit of `plan`."""
+    return ReadOptions(
+        input_format=plan.content.input_format,
+        columns=plan.read_columns,
+        features=tuple(
+            Feature(name=name, value_type=_value_type(each[0]), length=each[1])
+            for name, each in plan.features.items()
+        ),
+        with_records=plan.reads_records,
+        with_source=plan.content.key is None,
+        batch_rows=batch_rows(plan, execution),
+    )
+
+
+def _value_type(name: str) -> pa.DataType:
+    return pa.type_for_alias(name)
+
+
+def batch_rows(plan: Plan, execution: ExecutionOptions) -> int:
+    """Returns the rows of a batch: as recorded, as asked, or as planned for this data."""
+    return plan.content.deterministic_batch_size or execution.max_batch_size or plan.batch_size_hint
+
+
+def _infer(batches: Iterator[InputBatch], job: UnitJob) -> Generator[InferredBatch, None, None]:
+    size = batch_rows(job.plan, job.execution)
+    sessions = [stage.session(size) for stage in job.stages]
+
+    def submit(batch: InputBatch) -> Sequence["Future[dict[str, np.ndarray]]"]:
+        return [
+            session.submit(to_tensors(batch, stage.binding(batch)))
+            for stage, session in zip(job.stages, sessions, strict=True)
+        ]
+
+    return infer_batches(
+        batches,
+        submit,
+        window=InFlightWindow(
+            max_batches=_MAX_BATCHES_IN_FLIGHT, max_bytes=job.execution.max_in_flight_bytes
+        ),
+        timeout_secs=job.execution.batch_timeout_secs,
+        check=job.state.abort.check,
+    )
+
+
+def _output_rows(
+    inferred: InferredBatch, index: int, stage: ModelStage, postprocess: BatchFunction | None
+) -> pa.RecordBatch:
+    rows = to_record_batch(inferred.batch.columns, inferred.outputs[index], stage.layout)
+    return rows if postprocess is None else postprocess(rows)
+
+
+def _check_rows(unit: Unit, rows_read: int, rows_written: Sequence[int]) -> None:
+    planned = unit.num_rows
+    if planned is not None and rows_read != planned:
+        raise DataLossError(f"{rows_read} rows were read where {planned} were planned")
+    for written in rows_written:
+        if written != rows_read:
+            raise DataLossError(f"{rows_read} rows were read, but {written} written")
+
+
+def _output_file(model: PinnedModel, path: str, writer: PartWriter) -> OutputFile:
+    written = writer.written()
+    return OutputFile(
+        model_name=model.name,
+        model_version=model.version,
+        path=path,
+        rows=writer.rows,
+        size_bytes=written.size_bytes,
+        sha256=written.sha256,
+    )
+
+
+def peak_rss_bytes() -> int:
+    """Returns the largest resident memory that this process has had."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, KiB elsewhere
+    usage: Any = resource.getrusage(resource.RUSAGE_SELF)
+    return int(usage.ru_maxrss) * unit

@@ -1,0 +1,202 @@
+"""Files wherever Beam's FileSystems reach, with a fast path for local ones.
+
+Committing is atomic: a local file is written under a temporary name and renamed; object stores show
+an object only once it is closed, so the final name is written directly.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from typing_extensions import override
+
+from servable_core.errors import NotFoundError
+from servable_core.runtime.file_system import FileInfo, FileSystem, LocalFileSystem
+
+TEMPORARY_DIRECTORY = "_tmp"
+
+
+def is_local(path: str) -> bool:
+    """Whether `path` lies in this machine's file system."""
+    return "://" not in path
+
+
+def absolute_path(path: str) -> str:
+    """Returns a local path made absolute, so that it means the same in every process."""
+    return os.path.abspath(path) if is_local(path) else path.rstrip("/")  # noqa: PTH100 - keeps links
+
+
+class BeamFileSystem(FileSystem):
+    """Any file system registered with Beam, chosen by the path's scheme."""
+
+    @override
+    def list_files(self, directory: str) -> list[FileInfo]:
+        return match_files(directory.rstrip("/") + "/**")
+
+    @override
+    def open(self, path: str) -> BinaryIO:
+        from apache_beam.io.filesystem import CompressionTypes
+        from apache_beam.io.filesystems import FileSystems
+
+        stream: BinaryIO = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return stream
+
+    @override
+    def local_path(self, path: str) -> str | None:
+        return None
+
+
+def file_system_for(path: str) -> FileSystem:
+    """Returns the file system that `path` lies in."""
+    return LocalFileSystem() if is_local(path) else BeamFileSystem()
+
+
+def match_files(pattern: str) -> list[FileInfo]:
+    """Returns the files that match a Beam glob (`*`, `?`, `[...]`, and `**` across directories)."""
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        found = FileSystems.match([pattern])[0].metadata_list
+    except BeamIOError as error:
+        raise NotFoundError(f"{pattern} cannot be listed: {error}") from error
+    return sorted(
+        FileInfo(
+            path=each.path,
+            size_bytes=int(each.size_in_bytes),
+            mtime_secs=float(each.last_updated_in_seconds or 0.0),
+        )
+        for each in found
+    )
+
+
+def read_bytes(path: str) -> bytes | None:
+    """Returns the file's content, or None when there is no such file."""
+    if is_local(path):
+        try:
+            return Path(path).read_bytes()
+        except FileNotFoundError:
+            return None
+    from apache_beam.io.filesystems import FileSystems
+
+    if not FileSystems.exists(path):
+        return None
+    with BeamFileSystem().open(path) as stream:
+        return stream.read()
+
+
+def write_bytes(root: str, path: str, content: bytes) -> None:
+    """Writes a small file atomically; `root` is the output directory that `path` lies in."""
+    with create_file(root, path) as sink:
+        sink.write(content)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenFile:
+    """A file as it was committed.
+
+    Attributes:
+        size_bytes: Its length.
+        sha256: Hex digest of its content.
+    """
+
+    size_bytes: int
+    sha256: str
+
+
+class DigestingSink:
+    """A writable binary file that counts and hashes what passes. One thread at a time."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._digest = hashlib.sha256()
+        self._size_bytes = 0
+        self.closed = False
+
+    def write(self, content: Any) -> int:
+        """Writes `content`, any bytes-like object."""
+        self._raw.write(content)
+        self._digest.update(content)
+        self._size_bytes += len(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Does nothing: the file is complete when it is closed."""
+
+    def tell(self) -> int:
+        """Returns the bytes written so far."""
+        return self._size_bytes
+
+    def close(self) -> None:
+        """Closes the file below."""
+        self.closed = True
+        self._raw.close()
+
+    def written(self) -> WrittenFile:
+        """Returns size and digest of all that was written."""
+        return WrittenFile(size_bytes=self._size_bytes, sha256=self._digest.hexdigest())
+
+    def writable(self) -> bool:
+        """Returns True, as pyarrow asks."""
+        return True
+
+    def readable(self) -> bool:
+        """Returns False, as pyarrow asks."""
+        return False
+
+    def seekable(self) -> bool:
+        """Returns False, as pyarrow asks."""
+        return False
+
+
+@contextmanager
+def create_file(root: str, path: str) -> Iterator[DigestingSink]:
+    """Creates `path` below `root`, visible only once the body is through; nothing stays if it fails."""
+    if not is_local(path):
+        with _create_remote(path) as sink:
+            yield sink
+        return
+    temporary = Path(root) / TEMPORARY_DIRECTORY / f"{os.getpid()}-{uuid.uuid4().hex}"
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    sink = DigestingSink(temporary.open("wb"))
+    try:
+        yield sink
+        sink.close()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
+    finally:
+        sink.close()
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _create_remote(path: str) -> Iterator[DigestingSink]:
+    """Spools on this machine and uploads at the end: a store's writer cannot be closed unfinished."""
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    with tempfile.TemporaryFile() as spool:
+        yield (sink := DigestingSink(spool))
+        spool.seek(0)
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as remote:
+            shutil.copyfileobj(spool, remote, 1 << 20)
+        sink.closed = True
+
+
+def delete_tree(directory: str) -> None:
+    """Deletes everything below `directory`, and itself where it is local."""
+    if is_local(directory):
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    from apache_beam.io.filesystems import FileSystems
+
+    paths = [each.path for each in BeamFileSystem().list_files(directory)]
+    if paths:
+        FileSystems.delete(paths)

@@ -1,0 +1,92 @@
+"""Arrow columns to the arrays that a signature takes; zero copies where the layout allows."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from servable_core.errors import InvalidArgumentError
+from transforms.binding import Binding, BoundInput
+from transforms.casts import cast_values
+from transforms.input_batch import InputBatch
+
+
+def to_tensors(batch: InputBatch, binding: Binding) -> dict[str, Any]:
+    """Returns one array or string tensor for each input, with the batch as first dimension.
+
+    Raises:
+        InvalidArgumentError: A null, a list of another length, or a value that does not fit.
+    """
+    return {each.tensor.name: _to_tensor(batch, each) for each in binding.inputs}
+
+
+def _to_tensor(batch: InputBatch, bound: BoundInput) -> Any:
+    if bound.takes_records:
+        return batch.records
+    if len(bound.columns) == 1:
+        values = _column_values(batch, bound.columns[0], bound)
+    else:
+        values = _stack(batch, bound)
+    if batch.num_rows == 0:
+        return values.reshape(0, *(max(size, 0) for size in bound.row_shape))
+    return _reshape(values, batch.num_rows, bound)
+
+
+def _reshape(values: np.ndarray, num_rows: int, bound: BoundInput) -> np.ndarray:
+    try:
+        return values.reshape(num_rows, *bound.row_shape)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"column {bound.columns[0]!r} has {values.size / num_rows:g} values a row, which is no {bound.tensor}"
+        ) from error
+
+
+def _stack(batch: InputBatch, bound: BoundInput) -> np.ndarray:
+    stacked = np.empty((batch.num_rows, len(bound.columns)), bound.tensor.dtype)
+    for index, name in enumerate(bound.columns):
+        stacked[:, index] = _column_values(batch, name, bound)
+    return stacked
+
+
+def _column_values(batch: InputBatch, name: str, bound: BoundInput) -> np.ndarray:
+    array = _flat(batch.columns.column(name), name)
+    _check_no_nulls(array, name)
+    if bound.tensor.dtype == "string":
+        return _bytes_values(array)
+    zero_copy = not pa.types.is_boolean(array.type)  # Arrow packs booleans as bits
+    values = array.to_numpy(zero_copy_only=zero_copy)
+    return cast_values(values, bound.tensor.dtype, bound.cast, f"column {name!r}")
+
+
+def _flat(array: pa.Array, name: str) -> pa.Array:
+    """Returns the values of one column, lists and dictionaries resolved."""
+    if pa.types.is_dictionary(array.type):
+        return array.dictionary_decode()
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        _check_no_nulls(array, name)
+        lengths = pc.unique(pc.list_value_length(array))
+        if len(lengths) > 1:
+            raise InvalidArgumentError(
+                f"column {name!r} has lists of different lengths ({lengths[0]} and {lengths[1]} values), but the model takes a dense tensor; pad them with --preprocess"
+            )
+        return _flat(array.flatten(), name)
+    if pa.types.is_fixed_size_list(array.type):
+        _check_no_nulls(array, name)
+        return _flat(array.flatten(), name)
+    return array
+
+
+def _check_no_nulls(array: pa.Array, name: str) -> None:
+    if array.null_count:
+        first = pc.index(pc.is_null(array), True).as_py()
+        raise InvalidArgumentError(
+            f"column {name!r} has {array.null_count} nulls in a batch of {len(array)}, the first at its row {first}, but a tensor has none; fill them with --preprocess"
+        )
+
+
+def _bytes_values(array: pa.Array) -> np.ndarray:
+    is_large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    as_bytes = array.cast(pa.large_binary() if is_large else pa.binary())
+    values: np.ndarray = as_bytes.to_numpy(zero_copy_only=False)
+    return values
