@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipelines.console import complain, say
+from pipelines.interruption import EXIT_INTERRUPTED, termination_as_interrupt
 from servable_core.errors import AbortedError, InvalidArgumentError, ServableCoreError
 
 _logger = logging.getLogger(__name__)
@@ -19,7 +20,6 @@ _logger = logging.getLogger(__name__)
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 _DESCRIPTION = (
     "Precompute the inferences of versioned models over Parquet and TFRecord, with Apache Beam."
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_working_directory()
     verbose = "--verbose" in args
     try:
-        return _dispatch(args)
+        with termination_as_interrupt():
+            return _dispatch(args)
     except AbortedError as error:
         complain(str(error))
         return EXIT_INTERRUPTED
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-    except ServableCoreError as error:
+    except (ServableCoreError, OSError) as error:
         if verbose:
             _logger.exception("error")
         complain(f"error: {error}")
@@ -75,9 +76,9 @@ def _dispatch(args: list[str]) -> int:
     name, rest = args[0], args[1:]
     if name not in commands:
         near = difflib.get_close_matches(name, commands, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise InvalidArgumentError(
-            f"unknown command {name!r}{hint} There are: {', '.join(commands)}"
+            f"unknown command {name!r}; {hint}there are: {', '.join(commands)}"
         )
     return commands[name](rest)
 
@@ -103,31 +104,32 @@ def _precompute(args: list[str]) -> int:
     from pipelines import precompute
 
     try:
-        if options.dry_run:
-            from pipelines.dry_run import dry_run
-
-            say(dry_run(options))
-            return EXIT_OK
-        say(precompute.summary(precompute.run(options)))
+        say(_precomputed(options))
     except AbortedError as error:
-        complain(f"{error}\nwhat was committed is safe; go on with:\n  {_resume_command(options)}")
+        complain(f"{error}\nwhat was committed is safe; {options.how_to_resume}")
         return EXIT_INTERRUPTED
     except precompute.JobFailedError as error:
         if options.verbose:
             _logger.exception("the job failed")
         complain(
-            f"error: {error}\nunits that were committed before are kept; when the cause is mended, go on with:\n  {_resume_command(options)}"
+            f"error: {error}\nunits that were committed before are kept; when the cause is mended, {options.how_to_resume}"
         )
         return EXIT_FAILED
     return EXIT_OK
 
 
-def _resume_command(options: Any) -> str:
-    import shlex
+def _precomputed(options: Any) -> str:
+    """Does what was asked for and returns the lines that tell of it."""
+    from pipelines import precompute
+    from pipelines.beam_options import flag_value
 
-    words = ["python", "run_pipeline.py", "precompute", f"--output={options.output_path}"]
-    words += ["--if_exists=resume", *options.beam_args]
-    return shlex.join(words)
+    if options.dry_run:
+        from pipelines.dry_run import dry_run
+
+        return dry_run(options)
+    if flag_value(options.beam_args, "template_location"):
+        return precompute.write_template(options)
+    return precompute.summary(precompute.run(options))
 
 
 def _precompute_options(args: list[str]) -> Any:
@@ -161,12 +163,12 @@ def _split(parser: argparse.ArgumentParser, args: list[str]) -> tuple[dict[str, 
         index = args.index("--")
         own, raw = args[:index], args[index + 1 :]
     known, rest = parser.parse_known_args(own)
-    rest = _joined(rest)
-    if rest:
+    rest, raw = _joined(rest), _joined(raw)
+    if rest or raw:
         from pipelines.beam_options import check_beam_args
 
         flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - argparse has no public list
-        check_beam_args(rest, flags)
+        check_beam_args(rest, raw, flags)
     return vars(known), [*rest, *raw]
 
 
@@ -218,7 +220,7 @@ def precompute_parser() -> argparse.ArgumentParser:
         help="column that identifies a row (default: source file and row)",
     )
     add("--passthrough", action="append", metavar="C1,C2", help="further columns to copy")
-    add("--output", required=True, metavar="DIR", help="where to write")
+    add("--output", default="", metavar="DIR", help="where to write (required)")
     add(
         "--output_tensors",
         action="append",
@@ -287,7 +289,7 @@ def _inspect(args: list[str]) -> int:
         description="Shows versions and signatures, and how data would bind to them.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model_base_path", required=True, metavar="DIR")
+    parser.add_argument("--model_base_path", default="", metavar="DIR", help="required")
     parser.add_argument("--model_version", default="all", metavar="V")
     parser.add_argument("--signature_name", metavar="NAME", help="only this signature")
     parser.add_argument("--input", action="append", metavar="GLOB")
@@ -325,5 +327,5 @@ def _only_ours(parser: argparse.ArgumentParser, args: list[str]) -> argparse.Nam
         flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001 - argparse has no public list
         near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise InvalidArgumentError(f"unknown flag {unknown[0]}{hint}")
+        raise InvalidArgumentError(f"unknown flag {unknown[0]}{hint} (see {parser.prog} --help)")
     return options

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from servable_core.errors import ServableCoreError
+from servable_core.errors import InvalidArgumentError, ServableCoreError
 from servable_core.servables.saved_model.structure import read_signatures
 from servable_core.servables.signature import SignatureSpec, find_signature
 from servable_core.sources.storage_path_versions import VersionDirectory
-from servable_core.sources.version_selection import parse_version_policy, select_versions
+from servable_core.sources.version_selection import parse_version_policy
 from transforms.binding import BoundInput, try_bind
 from transforms.input_map import ColumnSource, parse_input_map
 from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
-from transforms.model_versions import list_versions
+from transforms.model_versions import find_versions, list_versions
 from transforms.storage import absolute_path, file_system_for
 
 
@@ -45,16 +45,19 @@ def inspect(options: InspectOptions) -> str:
         ServableCoreError: There is no such model, version, signature or input. A broken version
             beside others is part of the report instead.
     """
+    if not options.model_base_path:
+        raise InvalidArgumentError(
+            "--model_base_path is missing: the directory with the model's versions"
+        )
     base_path = absolute_path(options.model_base_path)
-    versions = list_versions(base_path)
-    selected = select_versions(parse_version_policy(options.model_version), sorted(versions))
-    numbers = ", ".join(str(number) for number in sorted(versions))
+    policy = parse_version_policy(options.model_version)
+    numbers = ", ".join(str(number) for number in list_versions(base_path))
     lines = [f"{base_path}: versions {numbers}"]
     description = _describe(options)
     if description is not None:
         lines += ["", *_schema_lines(options, description)]
-    for number in sorted(selected):
-        lines += ["", *_version_lines(number, versions[number], options, description)]
+    for number, directory in find_versions(base_path, policy).items():
+        lines += ["", *_version_lines(number, directory, options, description)]
     return "\n".join(lines)
 
 

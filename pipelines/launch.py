@@ -2,26 +2,27 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.beam_options import RunnerChoice, flag_value
+from pipelines.beam_options import RunnerChoice
 from servable_core.errors import FailedPreconditionError
 from transforms.execution import ExecutionOptions
 from transforms.precompute import PrecomputeUnits
 
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE_FLAGS = ("--extra_package=", "--extra_packages=")
+_WHEEL_PREFIX = "bulk_inference-"
 
 
 def run_units(output: str, execution: ExecutionOptions, runner: RunnerChoice) -> None:
     """Runs all pending units of the plan in `output` and its last stage, and waits for the end."""
     _make_importable()
     with tempfile.TemporaryDirectory(prefix="bulk_inference_wheel-") as directory:
-        args = list(runner.args)
-        if not runner.is_local and flag_value(args, "extra_package") is None:
-            args.append(f"--extra_package={build_wheel(Path(directory))}")
+        args = runner.args if runner.is_local else _with_wheel(runner.args, Path(directory))
         pipeline = beam.Pipeline(options=PipelineOptions(args))
         _ = pipeline | "Precompute" >> PrecomputeUnits(output=output, execution=execution)
         result = pipeline.run()
@@ -30,6 +31,17 @@ def run_units(output: str, execution: ExecutionOptions, runner: RunnerChoice) ->
         except KeyboardInterrupt:
             result.cancel()
             raise
+
+
+def _with_wheel(args: Sequence[str], directory: Path) -> list[str]:
+    """Adds this program to the packages that workers install, unless it is among them already.
+
+    An empty `--extra_package=` says that workers have it: it is in their container image.
+    """
+    names = {arg: Path(arg.split("=", 1)[1]).name for arg in args if arg.startswith(_PACKAGE_FLAGS)}
+    if any(name == "" or name.startswith(_WHEEL_PREFIX) for name in names.values()):
+        return [arg for arg in args if names.get(arg) != ""]  # Beam takes no empty one
+    return [*args, f"--extra_package={build_wheel(directory)}"]
 
 
 def _make_importable() -> None:

@@ -1,11 +1,12 @@
 """Options of the precompute job, validated when made."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
-from servable_core.sources.version_selection import parse_version_policy
+from servable_core.sources.version_selection import VersionPolicy, parse_version_policy
 from transforms.execution import ExecutionOptions
 from transforms.input_map import parse_input_map, parse_renames
 from transforms.inputs import FORMATS
@@ -85,7 +86,7 @@ class PrecomputeOptions:
 
     def __post_init__(self) -> None:
         if not self.output:
-            raise InvalidArgumentError("--output must name a directory")
+            raise InvalidArgumentError("--output is missing: the directory to write to")
         if self.if_exists not in IF_EXISTS:
             raise InvalidArgumentError(
                 f"--if_exists must be one of {', '.join(IF_EXISTS)}, got {self.if_exists!r}"
@@ -96,7 +97,7 @@ class PrecomputeOptions:
             )
         if self.limit is not None and self.limit < 1:
             raise InvalidArgumentError(f"--limit must be 1 or more, got {self.limit}")
-        parse_version_policy(self.model_version or "latest")
+        self._versions()
         parse_input_map(self.input_map or ())
         parse_renames(self.output_tensors or ())
         self._bounds()
@@ -105,6 +106,14 @@ class PrecomputeOptions:
     def output_path(self) -> str:
         """Returns the output directory, absolute."""
         return absolute_path(self.output)
+
+    @property
+    def how_to_resume(self) -> str:
+        """Returns the words that end a job which is not done: the command that continues it."""
+        words = ["python", "run_pipeline.py", "precompute", f"--output={self.output_path}"]
+        words.append("--if_exists=resume")
+        beam_args = ["--", *self.beam_args] if self.beam_args else []
+        return f"go on with:\n  {shlex.join([*words, *beam_args])}"
 
     def given_content(self) -> dict[str, Any]:
         """Returns the flags that decide what is written, as far as they were given."""
@@ -127,7 +136,7 @@ class PrecomputeOptions:
         return PlanRequest(
             model_base_path=self.model_base_path,
             model_name=self.model_name,
-            versions=parse_version_policy(self._value("model_version")),
+            versions=self._versions(),
             signature_name=self._value("signature_name"),
             inputs=self.input,
             input_format=self.input_format,
@@ -169,6 +178,13 @@ class PrecomputeOptions:
     def _value(self, name: str) -> Any:
         given = getattr(self, name)
         return _DEFAULTS[name] if given is None else given
+
+    def _versions(self) -> VersionPolicy:
+        text = self._value("model_version")
+        try:
+            return parse_version_policy(text)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"--model_version: {error}") from error
 
     def _bounds(self) -> UnitBounds:
         return UnitBounds(max_bytes=self._value("unit_bytes"), max_rows=self._value("unit_rows"))

@@ -109,14 +109,25 @@ def _is_own(name: str) -> bool:
 
 
 def clear(output: str) -> None:
-    """Deletes what an earlier job left in `output`, and nothing else; the lock stays held."""
-    for name in _entries(output):
-        if name in (MANIFEST_FILE, SUCCESS_FILE):
-            _delete_file(f"{output}/{name}")
-        elif name == PLAN_DIRECTORY:
-            _clear_plan(f"{output}/{name}")
-        elif _is_own(name):
+    """Deletes what an earlier job left in `output`, and nothing else; the lock stays held.
+
+    `_SUCCESS` goes first and the plan last, so a deletion that is cut short leaves an unfinished job,
+    not one that seems done, nor data that nobody knows.
+    """
+    declare_unfinished(output)
+    names = _entries(output)
+    for name in names:
+        if _is_own(name) and name != PLAN_DIRECTORY:
             delete_tree(f"{output}/{name}")
+    if PLAN_DIRECTORY in names:
+        _clear_plan(f"{output}/{PLAN_DIRECTORY}")
+
+
+def declare_unfinished(output: str) -> None:
+    """Deletes the files that say that the job in `output` is done."""
+    for name in (SUCCESS_FILE, MANIFEST_FILE):
+        if read_bytes(f"{output}/{name}") is not None:
+            _delete_file(f"{output}/{name}")
 
 
 def clear_scratch(output: str) -> None:

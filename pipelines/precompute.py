@@ -17,6 +17,7 @@ from pipelines.output_directory import (
     check_usable,
     clear,
     clear_scratch,
+    declare_unfinished,
     is_complete,
     locked,
 )
@@ -47,8 +48,7 @@ class RunReport:
         plan: The plan.
         output: Output directory.
         rows: Input rows of the whole job.
-        rows_this_run: Those of this run; fewer when the job was resumed.
-        seconds: From the start of the first unit of this run to the end of the last one.
+        seconds: Time in which units ran, all runs of the job together.
         total_seconds: From the call to here: planning, imports and model load included.
         mean_batch_size: Rows per model call.
         peak_rss_bytes: Largest resident memory of a worker.
@@ -58,7 +58,6 @@ class RunReport:
     plan: Plan
     output: str
     rows: int
-    rows_this_run: int
     seconds: float
     total_seconds: float
     mean_batch_size: float
@@ -78,6 +77,48 @@ def run(options: PrecomputeOptions, clock: Clock | None = None) -> RunReport:
     started_secs = clock.now()
     runner = choose_runner(options.beam_args)
     output = options.output_path
+    with _planned(options, clock) as plan:
+        clear_scratch(output)
+        if is_complete(output) and _done_before(plan, output).units == len(plan.units):
+            say(f"the job in {output} is complete already")
+        else:
+            declare_unfinished(output)
+            _launch(options, runner, plan, clock)
+        return _report(plan, output, clock.now() - started_secs)
+
+
+def write_template(options: PrecomputeOptions, clock: Clock | None = None) -> str:
+    """Plans the job, writes the template that `--template_location` asks for, and runs nothing.
+
+    Each launch of the template runs those units of the plan that are not done by then, and the
+    last stage.
+
+    Returns:
+        The lines that tell what was written.
+
+    Raises:
+        ServableCoreError: Something is wrong with the request.
+        JobFailedError: The plan is written, the template is not.
+    """
+    runner = choose_runner(options.beam_args)
+    with _planned(options, clock or SystemClock()) as plan:
+        try:
+            with _quiet_libraries(enabled=not options.verbose):
+                _run_pipeline(options, runner)
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+            raise JobFailedError(f"the template was not written: {cause}") from error
+    return (
+        f"template written to {runner.template_location}; nothing has run yet\n"
+        f"  each launch of it runs what is left of the {len(plan.units)} units planned in"
+        f" {options.output_path}"
+    )
+
+
+@contextmanager
+def _planned(options: PrecomputeOptions, clock: Clock) -> Iterator[Plan]:
+    """Holds the lock on the output directory during the body, its plan resumed or written anew."""
+    output = options.output_path
     resumed = check_usable(output, options.if_exists)
     if resumed is not None:
         options.check_resumes(resumed)
@@ -86,13 +127,14 @@ def run(options: PrecomputeOptions, clock: Clock | None = None) -> RunReport:
     else:
         plan = make_plan(options.plan_request(), options.execution)
     with locked(output, take_over=options.take_over, clock=clock):
+        if check_usable(output, options.if_exists) != resumed:
+            raise FailedPreconditionError(
+                f"another job has changed --output={output} while this one was planned; give the same command again"
+            )
         if resumed is None:
             clear(output)
             plan = write_plan(plan, output)
-        if not is_complete(output):
-            clear_scratch(output)
-            _launch(options, runner, plan, clock)
-        return _report(plan, output, clock.now() - started_secs, started_wall=clock.wall_time())
+        yield plan
 
 
 def _check_unchanged(plan: Plan) -> None:
@@ -128,18 +170,24 @@ def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock:
     say(_starting_line(plan, done, runner))
     try:
         with (
-            stop_on_signals(state.abort, workers_are_here=runner.is_in_process),
+            stop_on_signals(
+                state.abort,
+                workers_are_here=runner.is_in_process,
+                last_words=f"what was committed is safe; {options.how_to_resume}",
+            ),
             _quiet_libraries(enabled=not options.verbose),
             ProgressReporter(_progress_reader(plan, output, state, done, runner), clock),
         ):
-            _run_pipeline(options, runner)
+            try:
+                _run_pipeline(options, runner)
+            finally:  # FnApiRunner leaves the siblings of a failed unit behind
+                state.wait_until_idle(_STOP_SIBLINGS_SECS, clock)
     except KeyboardInterrupt as error:
         raise AbortedError(f"stopped: {error}") from error
     except Exception as error:
-        state.wait_until_idle(_STOP_SIBLINGS_SECS, clock)
         raise _explain(error, state, output) from error
     finally:
-        worker_cores.close_all()
+        worker_cores.close_idle()
 
 
 def _run_pipeline(options: PrecomputeOptions, runner: RunnerChoice) -> None:
@@ -233,8 +281,7 @@ def _quiet_libraries(*, enabled: bool) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _report(plan: Plan, output: str, total_seconds: float, started_wall: float) -> RunReport:
-    del started_wall
+def _report(plan: Plan, output: str, total_seconds: float) -> RunReport:
     content = read_bytes(f"{output}/{MANIFEST_FILE}")
     if content is None:
         raise JobFailedError(f"{output} has no {MANIFEST_FILE}: the job's last stage has not run")
@@ -243,7 +290,6 @@ def _report(plan: Plan, output: str, total_seconds: float, started_wall: float) 
         plan=plan,
         output=output,
         rows=manifest["rows"],
-        rows_this_run=manifest["rows"],
         seconds=manifest["timings"]["steady_secs"],
         total_seconds=total_seconds,
         mean_batch_size=manifest["rows"] / max(1, manifest["batches"]),
@@ -256,7 +302,7 @@ def summary(report: RunReport) -> str:
     """Returns the lines that end a run."""
     versions = len(report.plan.models)
     of_versions = f" x {versions} versions" if versions > 1 else ""
-    rate = report.rows_this_run / max(report.seconds, 1e-9)
+    rate = report.rows / max(report.seconds, 1e-9)
     lines = [
         (
             f"done: {report.rows:,} rows{of_versions} in {report.seconds:.1f} s,"

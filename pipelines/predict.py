@@ -7,7 +7,7 @@ Example:
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -22,12 +22,11 @@ from transforms.input_map import parse_input_map, parse_renames
 from transforms.model_versions import resolve_models
 from transforms.outputs import OutputLayout, plan_outputs, to_record_batch
 from transforms.tensors import to_tensors
+from transforms.user_functions import BatchFunction, checked_function
 from transforms.worker_core import WorkerCoreConfig, acquired_core
 
 _MAX_BATCHES_IN_FLIGHT = 64
 _MAX_BYTES_IN_FLIGHT = 256 << 20
-
-BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
 def predict(
@@ -70,6 +69,8 @@ def predict(
         raise InvalidArgumentError(
             f"model_version={model_version!r} selects {len(models)} versions; predict takes one"
         )
+    if preprocess is not None:
+        preprocess = checked_function("preprocess", preprocess)
     model = models[0]
     signature = find_signature(model.signatures, signature_name, model.label)
     sample = _first_batch(table, preprocess)

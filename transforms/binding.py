@@ -6,7 +6,7 @@ Pure: a signature and an Arrow schema in, a `Binding` or one message about all t
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -74,6 +74,7 @@ def bind(
     *,
     has_records: bool,
     model: str,
+    other_inputs: Collection[str] = (),
 ) -> Binding:
     """Binds every input of `signature`.
 
@@ -84,14 +85,15 @@ def bind(
         has_records: Whether the data are serialized Examples, which a rank-1 string input without a
             feature of its name is fed as they are.
         model: Name for messages.
+        other_inputs: Inputs that only other versions of the same job have; `input_map` may name them.
 
     Raises:
         InvalidArgumentError: Something does not fit; one message lists all of it.
     """
     results = try_bind(signature, schema, input_map, has_records=has_records)
     problems = [each for each in results if isinstance(each, str)]
-    unknown = sorted(set(input_map) - {each.name for each in signature.inputs})
     names = [each.name for each in signature.inputs]
+    unknown = sorted(set(input_map) - {*names, *other_inputs})
     problems += [
         f"--input_map names {name!r}, which is no input of it{closest(name, names)}"
         for name in unknown
@@ -166,6 +168,9 @@ def _bind_records(tensor: TensorSpec, *, has_records: bool) -> BoundInput | str:
 
 
 def _bind_columns(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -> BoundInput | str:
+    twice = [name for name in source.columns if schema.names.count(name) > 1]
+    if twice:
+        return f"input {tensor}: the data have several columns called {twice[0]!r}; rename them"
     fields = [schema.field(name) for name in source.columns]
     value_types = {_value_type(field.type) for field in fields}
     described = ", ".join(f"{field.name} ({field.type})" for field in fields)
@@ -178,7 +183,7 @@ def _bind_columns(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -
     length = len(fields) if source.stacked else _list_length(fields[0].type)
     row_shape = _fit_row(tensor.shape, length)
     if row_shape is None:
-        return f"input {tensor} cannot take {described}: one row would be {_row_words(length)}"
+        return f"input {tensor} cannot take {described}: one row would be {_row_words(length)}; choose columns with --input_map={tensor.name}=..., or reshape with --preprocess"
     widest = max((cast for cast in casts.values() if cast is not None), key=lambda cast: cast.value)
     return BoundInput(tensor=tensor, columns=source.columns, row_shape=row_shape, cast=widest)
 
@@ -240,7 +245,7 @@ def _unbound(tensor: TensorSpec, schema: pa.Schema, *, only_input: bool) -> str:
     ]
     if only_input and len(fitting) == 1:
         return f"{start}; give --input_map={tensor.name}={fitting[0]}"
-    near = difflib.get_close_matches(tensor.name, schema.names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(tensor.name, fitting or schema.names, n=3, cutoff=0.5)
     if near:
         return f"{start}; the closest: {', '.join(near)}; give --input_map={tensor.name}={near[0]}"
     choices = ", ".join((fitting or schema.names)[:10]) or "none"

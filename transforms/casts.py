@@ -66,26 +66,40 @@ def _numeric_cast(have: np.dtype, want: np.dtype) -> Cast | None:
     return Cast.WIDEN if np.can_cast(have, want, "safe") else Cast.CHECKED
 
 
-def cast_values(values: np.ndarray, dtype: str, cast: Cast, place: str) -> np.ndarray:
+def cast_values(values: np.ndarray, dtype: str, place: str) -> np.ndarray:
     """Returns `values` as `dtype`; without copying when they are of that type already.
+
+    Args:
+        values: Numbers or booleans for which `cast_between` has a cast.
+        dtype: What the tensor takes.
+        place: Where the values are from, for the message.
 
     Raises:
         InvalidArgumentError: A value does not survive the cast; the message names it and `place`.
     """
-    if cast is Cast.SAME or values.dtype == np.dtype(dtype):
+    want = np.dtype(dtype)
+    if values.dtype == want:
         return values
     with np.errstate(over="ignore", invalid="ignore"):
-        converted = values.astype(dtype)
-    if cast is Cast.CHECKED:
-        _check_all(values, converted.astype(values.dtype) == values, dtype, place)
-        if values.dtype.kind != "b" and converted.dtype.kind in "iu":
-            _check_all(values, (converted < 0) == (values < 0), dtype, place)
-    if cast is Cast.ROUND:
-        _check_all(values, np.isinf(converted) == np.isinf(values), dtype, place)
+        converted = values.astype(want)
+        kept = _kept(values, converted, _numeric_cast(values.dtype, want))
+    if kept is not None and not kept.all():
+        value = values[~kept].ravel()[0]
+        raise InvalidArgumentError(f"{place}: the value {value} does not fit {dtype}")
     return converted
 
 
-def _check_all(values: np.ndarray, kept: np.ndarray, dtype: str, place: str) -> None:
-    if not kept.all():
-        value = values[~kept].ravel()[0]
-        raise InvalidArgumentError(f"{place}: the value {value} does not fit {dtype}")
+def _kept(values: np.ndarray, converted: np.ndarray, cast: Cast | None) -> np.ndarray | None:
+    """Returns which values survived; None where all of them do by their types."""
+    kept: np.ndarray
+    if cast is Cast.ROUND:
+        kept = np.isinf(converted) == np.isinf(values)
+        return kept
+    if cast is not Cast.CHECKED:
+        return None
+    kept = converted.astype(values.dtype) == values
+    if converted.dtype.kind == "f":  # what is out of range comes back as anything, even by luck
+        kept &= np.isfinite(converted) & (converted < float(np.iinfo(values.dtype).max) + 1)
+    elif converted.dtype.kind != "b":
+        kept &= (converted < 0) == (values < 0)
+    return kept

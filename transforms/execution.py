@@ -39,7 +39,7 @@ class ExecutionOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidArgumentError(f"--{name} must be 1 or more, got {value}")
-        if self.batch_timeout_secs <= 0:
+        if not self.batch_timeout_secs > 0:  # nor NaN
             raise InvalidArgumentError(
                 f"--batch_timeout_secs must be positive, got {self.batch_timeout_secs}"
             )

@@ -29,7 +29,8 @@ class Timings:
     Attributes:
         first_unit_start_secs: Unix seconds.
         last_unit_end_secs: Unix seconds.
-        steady_secs: Between these two: without imports, planning and model load.
+        steady_secs: Time in which at least one unit ran: without imports, planning and model load,
+            and without the gap between a job that was killed and its resumption.
     """
 
     first_unit_start_secs: float
@@ -119,9 +120,14 @@ def _manifest(plan: Plan, receipts: Sequence[Receipt]) -> dict[str, Any]:
 
 
 def timings(receipts: Sequence[Receipt]) -> Timings:
-    """Returns when the first unit began and the last ended; there is at least one."""
-    start = min(receipt.started_secs for receipt in receipts)
-    end = max(receipt.ended_secs for receipt in receipts)
+    """Returns when the units ran; there is at least one."""
+    spans = sorted((receipt.started_secs, receipt.ended_secs) for receipt in receipts)
+    steady_secs, covered_until = 0.0, spans[0][0]
+    for start, end in spans:
+        steady_secs += max(0.0, end - max(start, covered_until))
+        covered_until = max(covered_until, end)
     return Timings(
-        first_unit_start_secs=start, last_unit_end_secs=end, steady_secs=round(end - start, 6)
+        first_unit_start_secs=spans[0][0],
+        last_unit_end_secs=covered_until,
+        steady_secs=round(steady_secs, 6),
     )

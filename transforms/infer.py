@@ -59,9 +59,9 @@ def infer_batches(
 
     Args:
         batches: Rows; pulled on the caller's thread, only as far ahead as `window` allows.
-        submit: Hands a batch to all models, blocking while their queues are full.
+        submit: Hands a batch to all models; while their queues are full it blocks, up to the timeout.
         window: Bound of what is in flight.
-        timeout_secs: How long to wait for one batch.
+        timeout_secs: How long to wait for one batch, be it for its result or for room for it.
         check: Called per batch; raises to stop the job.
 
     Raises:
@@ -73,7 +73,7 @@ def infer_batches(
     try:
         for batch in batches:
             check()
-            pending.append(_Pending(batch, tuple(submit(batch))))
+            pending.append(_submit(batch, submit, timeout_secs))
             pending_bytes += batch.size_bytes
             while pending and (
                 _is_done(pending[0])
@@ -91,6 +91,17 @@ def infer_batches(
                 future.cancel()
 
 
+def _submit(
+    batch: InputBatch,
+    submit: Callable[[InputBatch], Sequence["Future[Outputs]"]],
+    timeout_secs: float,
+) -> _Pending:
+    try:
+        return _Pending(batch, tuple(submit(batch)))
+    except DeadlineExceededError as error:
+        raise _too_slow(batch, timeout_secs) from error
+
+
 def _is_done(pending: _Pending) -> bool:
     return all(future.done() for future in pending.futures)
 
@@ -101,7 +112,11 @@ def _wait(pending: _Pending, timeout_secs: float) -> InferredBatch:
     except FutureTimeoutError as error:
         if isinstance(error, DeadlineExceededError):
             raise
-        raise DeadlineExceededError(
-            f"a batch of {pending.batch.num_rows} rows took longer than --batch_timeout_secs={timeout_secs:g}; what the threads are doing:\n{all_stacks()}"
-        ) from error
+        raise _too_slow(pending.batch, timeout_secs) from error
     return InferredBatch(batch=pending.batch, outputs=outputs)
+
+
+def _too_slow(batch: InputBatch, timeout_secs: float) -> DeadlineExceededError:
+    return DeadlineExceededError(
+        f"a batch of {batch.num_rows} rows took longer than --batch_timeout_secs={timeout_secs:g}; what the threads are doing:\n{all_stacks()}"
+    )

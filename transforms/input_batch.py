@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ SOURCE_FILE_COLUMN = "source_file"
 SOURCE_ROW_COLUMN = "source_row"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class InputBatch:
     """Some consecutive rows of a unit.
 
@@ -30,7 +31,7 @@ class InputBatch:
         """Returns the number of rows."""
         return int(self.columns.num_rows)
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Returns about how much memory the rows take."""
         # A string tensor does not tell its size; Examples of a few hundred bytes are typical.

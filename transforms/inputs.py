@@ -49,16 +49,24 @@ def find_inputs(patterns: Sequence[str]) -> list[FileInfo]:
 
     Raises:
         NotFoundError: A pattern matches nothing.
+        InvalidArgumentError: A pattern is empty.
     """
     found: dict[str, FileInfo] = {}
     for pattern in patterns:
-        matched = [each for each in _match(absolute_path(pattern)) if each.size_bytes > 0]
+        if not pattern:
+            raise InvalidArgumentError("--input is empty: give files, directories or quoted globs")
+        matched = [each for each in _match(absolute_path(pattern)) if _counts(each)]
         if not matched:
             raise NotFoundError(
                 f"--input={pattern} matches no file with anything in it{_quoting_hint(pattern)}"
             )
         found.update({each.path: each for each in matched})
     return sorted(found.values())
+
+
+def _counts(file: FileInfo) -> bool:
+    """Whether the file is input: markers without content are not, but a Parquet file has a footer."""
+    return file.size_bytes > 0 or _format_of(file.path) == "parquet"
 
 
 def _match(pattern: str) -> list[FileInfo]:
@@ -94,18 +102,17 @@ def detect_format(files: Sequence[FileInfo], given: str | None) -> str:
     """
     if given is not None:
         return given
-    formats = {_format_of(each.path) for each in files}
-    if len(formats) > 1:
-        names = ", ".join(sorted(str(each) for each in formats))
+    examples = {_format_of(each.path): each.path for each in files}
+    if None in examples:
         raise InvalidArgumentError(
-            f"--input matches files of several formats ({names}); give one format per job"
+            f"cannot tell the format of {examples[None]} by its name; give --input_format=parquet or --input_format=tfrecord"
         )
-    found = formats.pop()
-    if found is None:
+    if len(examples) > 1:
+        listed = " and ".join(f"{path} ({each})" for each, path in examples.items())
         raise InvalidArgumentError(
-            f"cannot tell the format of {files[0].path} by its name; give --input_format=parquet or --input_format=tfrecord"
+            f"--input matches files of several formats, such as {listed}; give one format per job"
         )
-    return found
+    return str(examples.popitem()[0])
 
 
 def _format_of(path: str) -> str | None:
@@ -134,8 +141,14 @@ def describe_inputs(
     with create_executor(_NUM_FOOTER_THREADS, "footers") as executor:
         description = describe(files, limit, executor)
     if not description.pieces:
-        raise NotFoundError(f"the input has no rows: {len(files)} files, all of them empty")
+        raise NotFoundError(
+            f"--input has no rows: {files[0].path}{_and_others(len(files) - 1)} could be read, but nothing is in there"
+        )
     return description
+
+
+def _and_others(num_files: int) -> str:
+    return f" and {num_files} more files" if num_files else ""
 
 
 def _describe_parquet(
@@ -147,10 +160,19 @@ def _describe_parquet(
         for index, footer in enumerate(footers)
         for piece in _row_group_pieces(index, footer.row_groups)
     ]
-    schemas = {footer.schema.remove_metadata(): None for footer in footers}
+    # Writers of empty files often cannot tell the types, and nothing is read of them.
+    schemas = {_nullable(each.schema): None for each in footers if _has_rows(each)}
     return InputDescription(
         schemas=tuple(schemas), has_records=False, pieces=tuple(pieces), features={}
     )
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([(field.name, field.type) for field in schema])
+
+
+def _has_rows(footer: parquet.ParquetFooter) -> bool:
+    return any(group.num_rows for group in footer.row_groups)
 
 
 def _row_group_pieces(
@@ -178,6 +200,8 @@ def _describe_tfrecord(
     for _ in executor.map(lambda path: tfrecord.read_head(path, 1), paths[_NUM_DESCRIBED_FILES:]):
         pass  # each file must at least begin as TFRecord
     features = tfrecord.merge_features(described)
+    if not features and not any(tfrecord.count_records(path, 1) for path in paths):
+        return InputDescription(schemas=(), has_records=True, pieces=(), features={})
     pieces = []
     left = limit
     for index, each in enumerate(files):

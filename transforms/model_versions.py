@@ -51,6 +51,22 @@ def list_versions(base_path: str) -> dict[int, VersionDirectory]:
     return versions
 
 
+def find_versions(base_path: str, policy: VersionPolicy) -> dict[int, VersionDirectory]:
+    """Returns the version directories that `policy` selects, ascending.
+
+    Raises:
+        NotFoundError: No such path or version.
+    """
+    versions = list_versions(base_path)
+    try:
+        selected = select_versions(policy, list(versions))
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"--model_base_path={base_path}: {error}; choose with --model_version"
+        ) from error
+    return {number: versions[number] for number in selected}
+
+
 def _parent_hint(base_path: str, paths: list[str]) -> str:
     parent, _, last = base_path.rstrip("/").rpartition("/")
     if last.isdigit() and f"{base_path.rstrip('/')}/saved_model.pb" in paths:
@@ -66,10 +82,9 @@ def resolve_models(base_path: str, name: str | None, policy: VersionPolicy) -> l
         DataLossError: A selected version is corrupt or half-copied.
     """
     base_path = absolute_path(base_path)
-    versions = list_versions(base_path)
-    selected = select_versions(policy, sorted(versions))
+    selected = find_versions(base_path, policy)
     servable_name = name or base_path.rstrip("/").rpartition("/")[2]
-    return [_resolve(servable_name, number, versions[number]) for number in sorted(selected)]
+    return [_resolve(servable_name, number, directory) for number, directory in selected.items()]
 
 
 def _resolve(name: str, version: int, directory: VersionDirectory) -> ResolvedModel:

@@ -44,9 +44,19 @@ def plan_outputs(
                 f"--output_tensors names {output!r}, which signature {signature.name!r} of model {model} does not return{closest(output, names)}"
             )
     tensors = dict(renames) or {name: name for name in names}
+    _check_batch_dimension(signature, tensors)
     unique = tuple(dict.fromkeys(copied))
     _check_collisions(unique, tensors)
     return OutputLayout(copied=unique, tensors=tensors)
+
+
+def _check_batch_dimension(signature: SignatureSpec, tensors: Mapping[str, str]) -> None:
+    without = [each.name for each in signature.outputs if each.shape == () and each.name in tensors]
+    if without:
+        others = [each.name for each in signature.outputs if each.shape != ()]
+        raise InvalidArgumentError(
+            f"output {without[0]!r} is a scalar, not one value a row; leave it out with --output_tensors={','.join(others)}"
+        )
 
 
 def copied_columns(key: str | None, passthrough: Sequence[str]) -> list[str]:
@@ -87,15 +97,14 @@ def _to_array(values: np.ndarray, num_rows: int, output: str) -> pa.Array:
     array = _flat_array(values)
     if row_shape in ((), (1,)):
         return array
+    if 0 in row_shape:  # Arrow cannot tell the number of empty lists from their values
+        nested = array.type
+        for size in reversed(row_shape):
+            nested = pa.list_(nested, size)
+        return pa.array(values.tolist(), nested)
     for size in reversed(row_shape):
-        array = _fixed_size_list(array, size, num_rows)
+        array = pa.FixedSizeListArray.from_arrays(array, size)
     return array
-
-
-def _fixed_size_list(array: pa.Array, size: int, num_rows: int) -> pa.Array:
-    if size == 0:  # Arrow cannot tell the length of a list of empty lists
-        return pa.array([[]] * num_rows, pa.list_(array.type, 0))
-    return pa.FixedSizeListArray.from_arrays(array, size)
 
 
 def _flat_array(values: np.ndarray) -> pa.Array:

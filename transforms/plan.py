@@ -220,7 +220,7 @@ def read_plan(output: str) -> Plan | None:
         inputs = _read_table(output, _INPUTS_FILE, document["inputs_sha256"])
         units = _read_table(output, _UNITS_FILE, document["units_sha256"])
         return _with_id(_parse_plan(document, inputs, units), content)
-    except (KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowInvalid) as error:
         raise FailedPreconditionError(
             f"{place} is damaged ({error}): start anew with --if_exists=overwrite"
         ) from error

@@ -18,13 +18,14 @@ from transforms.execution import (
     tensorflow_threads,
 )
 from transforms.formats import parquet, tfrecord
-from transforms.input_batch import InputBatch
+from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
 from transforms.input_map import parse_input_map, parse_renames
 from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
 from transforms.model_versions import ResolvedModel, resolve_models
-from transforms.outputs import copied_columns, plan_outputs
+from transforms.outputs import OutputLayout, copied_columns, plan_outputs
 from transforms.plan import ContentOptions, InputFile, Plan
 from transforms.process_unit import preprocessed
+from transforms.receipts import PARTITION_COLUMNS
 from transforms.unit_cutting import UnitBounds, cut_units, limit_rows
 from transforms.user_functions import load_function
 
@@ -91,6 +92,8 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     _check_outputs(request, models, signatures, schemas)
     batch_size = min(batch_size_for(_bound_shapes(each)) for each in bindings)
     columns = _read_columns(request, bindings, description)
+    _check_sources(request, columns)
+    _check_types(columns, description.schemas)
     return Plan(
         models=tuple(each.pinned for each in models),
         inputs=tuple(
@@ -134,10 +137,17 @@ def _sample(
 ) -> InputBatch:
     path = files[description.pieces[0].file_index].path
     if input_format == "tfrecord":
-        features = list(description.features.values())
-        return next(tfrecord.read_batches(path, features, _SAMPLE_ROWS, with_records=True))
+        return _tfrecord_sample([each.path for each in files], description)
     table = parquet.read_head(path, _SAMPLE_ROWS).replace_schema_metadata(None)
     return InputBatch(columns=table.combine_chunks().to_batches()[0])
+
+
+def _tfrecord_sample(paths: Sequence[str], description: InputDescription) -> InputBatch:
+    features = list(description.features.values())
+    for path in paths:  # the first ones may have no records
+        for batch in tfrecord.read_batches(path, features, _SAMPLE_ROWS, with_records=True):
+            return batch
+    raise NotFoundError(f"no record in {len(paths)} files to try --preprocess on")
 
 
 def _bind_all(
@@ -148,8 +158,16 @@ def _bind_all(
     description: InputDescription,
 ) -> list[Binding]:
     input_map = parse_input_map(request.input_map)
+    all_inputs = {each.name for signature in signatures for each in signature.inputs}
     return [
-        bind(signature, schema, input_map, has_records=description.has_records, model=model.label)
+        bind(
+            signature,
+            schema,
+            input_map,
+            has_records=description.has_records,
+            model=model.label,
+            other_inputs=all_inputs,
+        )
         for schema in schemas
         for model, signature in zip(models, signatures, strict=True)
     ]
@@ -164,17 +182,67 @@ def _check_outputs(
     for schema in schemas:
         for flag, names in (("--key", [request.key]), ("--passthrough", request.passthrough)):
             for name in names:
-                if name is not None and name not in schema.names:
-                    raise InvalidArgumentError(
-                        f"{flag}={name}: the data have no such column{closest(name, schema.names)}"
-                    )
+                if name is not None:
+                    _check_copied(flag, name, schema.names)
     for model, signature in zip(models, signatures, strict=True):
-        plan_outputs(
+        layout = plan_outputs(
             signature,
             copied=copied_columns(request.key, request.passthrough),
             renames=parse_renames(request.output_tensors),
             model=model.label,
         )
+        _check_partitions(layout)
+
+
+def _check_copied(flag: str, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise InvalidArgumentError(
+            f"{flag}={name}: the data have no such column{closest(name, names)}"
+        )
+    if names.count(name) > 1:
+        raise InvalidArgumentError(f"{flag}={name}: the data have several columns of that name")
+
+
+def _check_partitions(layout: OutputLayout) -> None:
+    """Readers of the output get these columns from the names of its directories."""
+    for name in PARTITION_COLUMNS:
+        if name in layout.copied:
+            raise InvalidArgumentError(
+                f"the column {name!r} cannot be copied: the output has one of that name, which says which model a row is of; rename it with --preprocess"
+            )
+        for output, column in layout.tensors.items():
+            if column == name:
+                raise InvalidArgumentError(
+                    f"the model's output {output!r} cannot be called {name!r}: the output has a column of that name, which says which model a row is of; give --output_tensors={output}=NEW_NAME"
+                )
+
+
+def _check_sources(request: PlanRequest, columns: Sequence[str]) -> None:
+    """Without a key each row gets its file and number, in columns that the data must not have."""
+    taken = [name for name in (SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN) if name in columns]
+    if request.key is None and taken:
+        raise InvalidArgumentError(
+            f"the data have a column {taken[0]!r}, which is what rows without a key get; give --key=COLUMN"
+        )
+
+
+def _check_types(columns: Sequence[str], schemas: Sequence[pa.Schema]) -> None:
+    """A column that is read must be the same in all files: their rows share batches and parts."""
+    for name in columns:
+        if any(each.names.count(name) > 1 for each in schemas):
+            raise InvalidArgumentError(
+                f"the data have several columns called {name!r}; rename them"
+            )
+        types = [str(each.field(name).type) for each in schemas if name in each.names]
+        different = sorted(set(types))
+        if len(different) > 1:
+            raise InvalidArgumentError(
+                f"column {name!r} is {different[0]} in some of the input files and {different[1]} in others; write them with one type, or run a job for each kind of file"
+            )
+        if len(types) < len(schemas):
+            raise InvalidArgumentError(
+                f"column {name!r} is missing from some of the input files, but --preprocess gets every column; write it to all of them, or run a job for each kind of file"
+            )
 
 
 def _bound_shapes(binding: Binding) -> list[Any]:

@@ -150,6 +150,8 @@ def run_unit(unit_index: int, job: UnitJob) -> None:
             raise UnitFailedError(message) from error
 
 
+@beam.typehints.with_input_types(int)
+@beam.typehints.with_output_types(int)
 class _CountUnits(beam.CombineFn):
     """Counts; its accumulators are integers, and coded as such."""
 

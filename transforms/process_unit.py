@@ -47,7 +47,12 @@ class ModelStage:
         self._core = core
         self.model = model
         self.signature: SignatureSpec = core.signature(model, content.signature_name)
-        self._input_map: dict[str, ColumnSource] = parse_input_map(content.input_map)
+        own_inputs = {each.name for each in self.signature.inputs}
+        self._input_map: dict[str, ColumnSource] = {
+            name: source
+            for name, source in parse_input_map(content.input_map).items()
+            if name in own_inputs  # other versions of the job may have others
+        }
         self.layout: OutputLayout = plan_outputs(
             self.signature,
             copied=copied_columns(content.key, content.passthrough),
@@ -266,7 +271,10 @@ def _infer(batches: Iterator[InputBatch], job: UnitJob) -> Generator[InferredBat
 
     def submit(batch: InputBatch) -> Sequence["Future[dict[str, np.ndarray]]"]:
         return [
-            session.submit(to_tensors(batch, stage.binding(batch)))
+            session.submit(
+                to_tensors(batch, stage.binding(batch)),
+                timeout_secs=job.execution.batch_timeout_secs,
+            )
             for stage, session in zip(job.stages, sessions, strict=True)
         ]
 

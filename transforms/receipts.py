@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from transforms.plan import Plan, Unit
 from transforms.storage import is_local, read_bytes, write_bytes
 
 UNITS_DIRECTORY = "_units"
+PARTITION_COLUMNS = ("model_name", "model_version")  # what the directories of parts stand for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +66,9 @@ def receipt_path(output: str, unit: int) -> str:
 
 
 def part_path(model_name: str, model_version: int, unit: int, num_units: int) -> str:
-    """Returns a part's path relative to the output directory, Hive-style."""
+    """Returns a part's path relative to the output directory, Hive-style: with odd signs escaped."""
     return (
-        f"model_name={model_name}/model_version={model_version}"
+        f"model_name={quote(model_name, safe='')}/model_version={model_version}"
         f"/part-{unit:05d}-of-{num_units:05d}.parquet"
     )
 
@@ -101,7 +103,7 @@ def _parse(content: bytes | None) -> Receipt | None:
         fields: dict[str, Any] = json.loads(content)
         files = tuple(OutputFile(**each) for each in fields.pop("files"))
         return Receipt(files=files, **fields)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):  # whatever a damaged file may hold
         return None
 
 

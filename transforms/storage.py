@@ -82,7 +82,7 @@ def read_bytes(path: str) -> bytes | None:
     if is_local(path):
         try:
             return Path(path).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
     from apache_beam.io.filesystems import FileSystems
 

@@ -43,7 +43,8 @@ def _reshape(values: np.ndarray, num_rows: int, bound: BoundInput) -> np.ndarray
 
 
 def _stack(batch: InputBatch, bound: BoundInput) -> np.ndarray:
-    stacked = np.empty((batch.num_rows, len(bound.columns)), bound.tensor.dtype)
+    dtype = object if bound.tensor.dtype == "string" else bound.tensor.dtype
+    stacked = np.empty((batch.num_rows, len(bound.columns)), dtype)
     for index, name in enumerate(bound.columns):
         stacked[:, index] = _column_values(batch, name, bound)
     return stacked
@@ -56,7 +57,7 @@ def _column_values(batch: InputBatch, name: str, bound: BoundInput) -> np.ndarra
         return _bytes_values(array)
     zero_copy = not pa.types.is_boolean(array.type)  # Arrow packs booleans as bits
     values = array.to_numpy(zero_copy_only=zero_copy)
-    return cast_values(values, bound.tensor.dtype, bound.cast, f"column {name!r}")
+    return cast_values(values, bound.tensor.dtype, f"column {name!r}")
 
 
 def _flat(array: pa.Array, name: str) -> pa.Array:

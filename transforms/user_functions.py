@@ -14,7 +14,8 @@ def load_function(flag: str, reference: str | None) -> BatchFunction | None:
     """Imports `package.module:function`; None stays None.
 
     Raises:
-        InvalidArgumentError: `reference` has another form or names nothing callable.
+        InvalidArgumentError: `reference` has another form, the module fails, or it names nothing
+            callable.
         NotFoundError: The module cannot be imported, or has no such function.
     """
     if reference is None:
@@ -23,28 +24,41 @@ def load_function(flag: str, reference: str | None) -> BatchFunction | None:
     if not separator or not name or not module_name:
         raise InvalidArgumentError(f"{flag}={reference} is not of the form package.module:function")
     try:
-        function = getattr(importlib.import_module(module_name), name)
+        function = getattr(importlib.import_module(module_name), name, None)
     except ImportError as error:
         raise NotFoundError(
             f"{flag}={reference}: the module {module_name!r} cannot be imported ({error}); it must be importable here and on the workers"
         ) from error
-    except AttributeError as error:
-        raise NotFoundError(f"{flag}={reference}: {module_name} has no {name!r}") from error
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"{flag}={reference}: importing the module {module_name!r} failed: {type(error).__name__}: {error}"
+        ) from error
+    if function is None:
+        raise NotFoundError(f"{flag}={reference}: the module {module_name!r} has no {name!r}")
     if not callable(function):
-        raise InvalidArgumentError(f"{flag}={reference} is not callable")
-    return _checked(f"{flag}={reference}", function)
+        raise InvalidArgumentError(
+            f"{flag}={reference} is {type(function).__name__}, not callable; name a function from RecordBatch to RecordBatch"
+        )
+    return checked_function(f"{flag}={reference}", function)
 
 
-def _checked(flag: str, function: BatchFunction) -> BatchFunction:
+def checked_function(name: str, function: BatchFunction) -> BatchFunction:
+    """Returns `function` with its promise checked at each call: as many rows, in a RecordBatch.
+
+    Args:
+        name: What to call it in messages.
+        function: The user's.
+    """
+
     def call(batch: pa.RecordBatch) -> pa.RecordBatch:
         result = function(batch)
         if not isinstance(result, pa.RecordBatch):
             raise InvalidArgumentError(
-                f"{flag} returned {type(result).__name__}; it must return a pyarrow.RecordBatch"
+                f"{name} returned {type(result).__name__}; it must return a pyarrow.RecordBatch"
             )
         if result.num_rows != batch.num_rows:
             raise InvalidArgumentError(
-                f"{flag} returned {result.num_rows} rows for {batch.num_rows}; it must keep the rows and their order"
+                f"{name} returned {result.num_rows} rows for {batch.num_rows}; it must keep the rows and their order"
             )
         return result
 

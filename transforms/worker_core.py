@@ -6,9 +6,9 @@ because runners tear idle DoFns down and set them up again.
 
 import atexit
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,7 @@ from servable_core.batching import (
     SharedBatchScheduler,
     SharedBatchSchedulerOptions,
 )
+from servable_core.batching.session_task import SessionTask
 from servable_core.lifecycle import ServableId, ServableRequest
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.executor import start_thread
@@ -40,6 +41,7 @@ from transforms.plan import PinnedModel
 from transforms.storage import file_system_for
 
 GRACE_SECS = 60.0
+_CLOSE_PATIENCE_SECS = 10.0
 _BATCHES_PER_THREAD = (
     4  # enough that a thread always finds the next batch, not more memory than that
 )
@@ -84,7 +86,7 @@ class WorkerCore:
             options=ServerCoreOptions(),
         )
         self._num_threads = num_threads
-        self._scheduler: SharedBatchScheduler[Any] = SharedBatchScheduler(
+        self._scheduler: SharedBatchScheduler[SessionTask] = SharedBatchScheduler(
             SharedBatchSchedulerOptions(num_batch_threads=num_threads)
         )
         self._lock = threading.Lock()
@@ -145,6 +147,8 @@ class WorkerCore:
         options = QueueOptions(
             max_batch_size=max_batch_size,
             max_enqueued_batches=_BATCHES_PER_THREAD * self._num_threads,
+            # Readers cut batches to size; splitting one to top up a neighbour would only copy.
+            enable_large_batch_splitting=False,
             merge_tasks=self._config.merges_tasks,
         )
         name = f"{servable_id}:{signature_name}"
@@ -174,10 +178,11 @@ class WorkerCoreCache:
         self._changed = threading.Condition()
         self._entries: dict[WorkerCoreConfig, _Entry] = {}  # Guarded by _changed.
 
-    def acquire(self, config: WorkerCoreConfig) -> WorkerCore:
-        """Returns the core for `config`; the first caller makes it, the others wait for that.
+    @contextmanager
+    def acquired(self, config: WorkerCoreConfig) -> Iterator[WorkerCore]:
+        """Holds the core for `config` during the body; the first caller makes it, the others wait.
 
-        Each call must be matched by one `release`.
+        It is closed when nobody has acquired it for the grace period.
         """
         with self._changed:
             entry = self._entries.get(config)
@@ -185,13 +190,15 @@ class WorkerCoreCache:
             if entry is None:
                 entry = self._entries[config] = _Entry()
             entry.num_users += 1
-        if is_first:
-            self._create(config, entry)
         try:
-            return entry.core.result()
-        except BaseException:
-            self.release(config)
-            raise
+            if is_first:
+                self._create(config, entry)
+            yield entry.core.result()
+        finally:
+            with self._changed:
+                entry.num_users -= 1
+                entry.idle_since_secs = self._clock.now()
+                self._changed.notify_all()
 
     def _create(self, config: WorkerCoreConfig, entry: "_Entry") -> None:
         try:
@@ -200,41 +207,45 @@ class WorkerCoreCache:
             with self._changed:
                 self._entries.pop(config, None)
             entry.core.set_exception(error)
+        else:
+            start_thread(self._close_when_idle, config, entry, name="worker_core_reaper")
 
-    def release(self, config: WorkerCoreConfig) -> None:
-        """Gives a core back; it is closed when nobody acquires it within the grace period."""
+    def _close_when_idle(self, config: WorkerCoreConfig, entry: "_Entry") -> None:
         with self._changed:
-            entry = self._entries.get(config)
-            if entry is None:
-                return
-            entry.num_users -= 1
-            if entry.num_users:
-                return
-            entry.idle_since_secs = idle_since_secs = self._clock.now()
-        start_thread(self._close_if_idle, config, entry, idle_since_secs, name="worker_core_reaper")
-
-    def _close_if_idle(
-        self, config: WorkerCoreConfig, entry: "_Entry", idle_since_secs: float
-    ) -> None:
-        deadline_secs = idle_since_secs + self._grace_secs
-        with self._changed:
-            while self._entries.get(config) is entry and self._clock.now() < deadline_secs:
-                self._clock.wait(self._changed, deadline_secs - self._clock.now())
-            still_idle = entry.num_users == 0 and entry.idle_since_secs == idle_since_secs
-            if self._entries.get(config) is not entry or not still_idle:
-                return
-            del self._entries[config]
+            while self._entries.get(config) is entry:
+                left_secs = self._grace_left_secs(entry)
+                if left_secs is not None and left_secs <= 0:
+                    del self._entries[config]
+                    break
+                self._clock.wait(self._changed, left_secs)
+            else:
+                return  # somebody else has closed it
         entry.core.result().close()
 
+    def _grace_left_secs(self, entry: "_Entry") -> float | None:
+        """Returns how long an unused core is still kept, or None while it is in use."""
+        if entry.num_users:
+            return None
+        return entry.idle_since_secs + self._grace_secs - self._clock.now()
+
+    def close_idle(self) -> None:
+        """Closes every core that nobody uses, grace or not; for the end of a job.
+
+        A core whose model hangs is left behind: its threads end with the process.
+        """
+        with self._changed:
+            idle = [config for config, entry in self._entries.items() if not entry.num_users]
+            entries = [self._entries.pop(config) for config in idle]
+            self._changed.notify_all()
+        start_thread(_close, entries, name="worker_core_closer").join(_CLOSE_PATIENCE_SECS)
+
     def close_all(self) -> None:
-        """Closes every core now; for the end of a job or of the process."""
+        """Closes every core now; for the end of the process."""
         with self._changed:
             entries = list(self._entries.values())
             self._entries.clear()
             self._changed.notify_all()
-        for entry in entries:
-            if entry.core.done() and entry.core.exception() is None:
-                entry.core.result().close()
+        _close(entries)
 
 
 class _Entry:
@@ -244,15 +255,16 @@ class _Entry:
         self.idle_since_secs = 0.0
 
 
+def _close(entries: Iterable[_Entry]) -> None:
+    for entry in entries:
+        if entry.core.done() and entry.core.exception() is None:
+            entry.core.result().close()
+
+
 worker_cores = WorkerCoreCache(SystemClock(), GRACE_SECS)
 atexit.register(worker_cores.close_all)
 
 
-@contextmanager
-def acquired_core(config: WorkerCoreConfig) -> Iterator[WorkerCore]:
+def acquired_core(config: WorkerCoreConfig) -> AbstractContextManager[WorkerCore]:
     """Acquires the process's core for the body."""
-    core = worker_cores.acquire(config)
-    try:
-        yield core
-    finally:
-        worker_cores.release(config)
+    return worker_cores.acquired(config)

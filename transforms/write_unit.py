@@ -62,7 +62,11 @@ class PartWriter:
         table = pa.Table.from_batches(self._batches)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self._sink, table.schema, write_page_checksum=True, compression="snappy"
+                self._sink,
+                table.schema,
+                write_page_checksum=True,
+                compression="snappy",
+                use_dictionary=_text_columns(table.schema),
             )
         elif not table.schema.equals(self._writer.schema):
             raise InternalError(
@@ -70,6 +74,15 @@ class PartWriter:
             )
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         self._batches, self._pending_rows, self._pending_bytes = [], 0, 0
+
+
+def _text_columns(schema: pa.Schema) -> list[str]:
+    """Returns the columns worth a dictionary: keys and scores hardly repeat, text often does."""
+    return [
+        field.name
+        for field in schema
+        if pa.types.is_string(field.type) or pa.types.is_binary(field.type)
+    ]
 
 
 def _difference(first: pa.Schema, second: pa.Schema) -> str:

@@ -95,7 +95,8 @@ class BatchingSession:
 
         Blocks while the queue is full. The arrays must not change before the future is done. The
         outputs may be views of larger arrays; write to copies of them only. The future may be
-        cancelled until its batch runs. It fails with the model's error, if there is one. Its
+        cancelled until its batch runs. It fails with the model's error, if its own rows make one:
+        after the failure of a batch its tasks run once more, each alone. Its
         callbacks run on a batch thread, so they must be short and must not submit.
 
         Args:
@@ -155,8 +156,11 @@ class BatchingSession:
         try:
             results = self._outputs_of(tasks)
         except BaseException as error:  # noqa: BLE001 - the futures carry it to those who ask
-            for task in tasks:
-                task.fail(error)
+            if len(tasks) == 1:
+                tasks[0].fail(error)
+                return
+            for task in tasks:  # alone, so that none fails for its neighbours' rows
+                self._run_tasks([task])
         else:
             for task, outputs in zip(tasks, results, strict=True):
                 task.finish(outputs)

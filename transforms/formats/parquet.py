@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from servable_core.errors import DataLossError
+from servable_core.errors import DataLossError, InvalidArgumentError
 from transforms.input_batch import only_rows
 from transforms.storage import file_system_for, is_local
 
@@ -64,13 +64,22 @@ def read_rows(
 
     Raises:
         DataLossError: The data cannot be decoded.
+        InvalidArgumentError: A fixed-size list is null.
     """
     groups = list(range(first_group, end_group))
     with _open(path) as file, _data_errors(path):
         for batch in file.iter_batches(
             batch_size=batch_rows, row_groups=groups, columns=list(columns), use_threads=False
         ):
-            yield batch if columns else only_rows(batch.num_rows)
+            yield _nullable(batch) if columns else only_rows(batch.num_rows)
+
+
+def _nullable(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Returns the batch with every column nullable, however its writer has marked it.
+
+    Files of one data set differ in that, and their rows share batches.
+    """
+    return pa.RecordBatch.from_arrays(batch.columns, names=batch.schema.names)
 
 
 def read_head(path: str, num_rows: int) -> pa.Table:
@@ -103,10 +112,22 @@ def _data_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        if "Expected all lists to be of size" in str(error):  # what Arrow says of a null among them
+            raise InvalidArgumentError(
+                f"{path}: a column of fixed-size lists has a null, which cannot be read; write it with its nulls filled in"
+            ) from error
         raise DataLossError(
-            f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}; is it complete? Give --input_format if it is something else"
+            f"{path} cannot be read as Parquet: {_one_line(error)}; is it complete? Give --input_format if it is something else"
         ) from error
     except OSError as error:
         if error.errno is not None:  # the operating system's, and it may pass
             raise
-        raise DataLossError(f"{path} is a corrupt Parquet file: {error}") from error
+        raise DataLossError(
+            f"{path} is a corrupt Parquet file: {_one_line(error)}; copy or write it again"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    """Returns the first line of Arrow's message, without what it quotes of a corrupt file."""
+    line = str(error).strip().split("\n", 1)[0]
+    return "".join(sign for sign in line if sign.isprintable()).rstrip(". ")

@@ -22,6 +22,7 @@ from transforms.storage import file_system_for, is_local
 
 _HEADER = struct.Struct("<QI")  # length of the record, checksum of the length
 _CHECKSUM = struct.Struct("<I")
+_LENGTH = struct.Struct("<I")  # of the content, modulo 2**32, at the end of a gzip member
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_BUFFER_BYTES = 1 << 20
 # Arrow types of the three kinds of feature lists.
@@ -123,10 +124,16 @@ def read_head(path: str, num_records: int) -> list[bytes]:
 
 
 def count_records(path: str, limit: int) -> int:
-    """Returns the number of records, or `limit` when there are at least that many."""
+    """Returns the number of records, or `limit` when there are at least that many.
+
+    Raises:
+        DataLossError: The file is cut off.
+    """
     count = 0
     with _open(path) as stream:
         while count < limit and (header := stream.read(_HEADER.size)):
+            if len(header) < _HEADER.size:
+                raise _not_tfrecord(path, f"it ends within a header, after {count} records")
             stream.seek(_HEADER.unpack(header)[0] + _CHECKSUM.size, 1)
             count += 1
     return count
@@ -170,10 +177,16 @@ def _open(path: str) -> Iterator[Any]:
         stream = io.BufferedReader(raw) if isinstance(raw, io.RawIOBase) else raw
         is_gzip = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         stream.seek(0)
-        try:
+        with _gzip_errors(path):
             yield gzip.GzipFile(fileobj=stream) if is_gzip else stream
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise _not_tfrecord(path, str(error)) from error
+
+
+@contextmanager
+def _gzip_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _not_tfrecord(path, str(error)) from error
 
 
 def read_batches(
@@ -191,10 +204,42 @@ def read_batches(
             local, compression_type=_compression_of(local), buffer_size=_READ_BUFFER_BYTES
         )
         dataset = dataset.batch(batch_rows).with_options(_one_thread(tf))
+        num_bytes = 0
         with _data_errors(path):
             for records in dataset:
+                num_bytes += _framed_bytes(records)
                 columns = _parse_features(path, records, features)
                 yield InputBatch(columns=columns, records=records if with_records else None)
+        _check_complete(path, local, num_bytes)
+
+
+def _framed_bytes(records: Any) -> int:
+    """Returns how many bytes of the file, decompressed, the records take."""
+    tf = import_tensorflow()
+    content = tf.reduce_sum(tf.cast(tf.strings.length(records), tf.int64))
+    return int(content) + int(records.shape[0]) * (_HEADER.size + _CHECKSUM.size)
+
+
+def _check_complete(path: str, local_path: str, num_bytes: int) -> None:
+    """Checks that the whole file was read: TensorFlow takes one that ends in a header for its end.
+
+    Raises:
+        DataLossError: The file was cut off.
+    """
+    expected = Path(local_path).stat().st_size
+    if _compression_of(local_path):
+        with Path(local_path).open("rb") as stream:
+            stream.seek(max(0, expected - _LENGTH.size))
+            if stream.read() == _LENGTH.pack(num_bytes % (1 << 32)):
+                return  # a gzip file ends with its length, unless it was cut off or has members
+        expected = _decompressed_bytes(path, local_path)
+    if expected != num_bytes:
+        raise _not_tfrecord(path, f"it ends within a header at byte {num_bytes}")
+
+
+def _decompressed_bytes(path: str, local_path: str) -> int:
+    with _gzip_errors(path), gzip.open(local_path) as stream:
+        return sum(map(len, iter(lambda: stream.read(_READ_BUFFER_BYTES), b"")))
 
 
 def _one_thread(tf: Any) -> Any:

@@ -11,6 +11,8 @@ from servable_core.servables.saved_model.structure import SERVE_TAG
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from servable_core.servables.signature import Predictor, SignatureSpec, find_signature
 
+_PLACE_WORDS = ("Graph execution error:", "Detected at node", "<stack traces", " ", "\t")
+
 
 class SavedModelBundle(Predictor):
     """A SavedModel in memory. Thread-safe: TensorFlow runs concurrent calls outside the GIL."""
@@ -57,6 +59,12 @@ def _to_numpy(tensor: Any) -> np.ndarray:
 
 
 def _model_error(model: str, signature_name: str, error: Any) -> ServableCoreError:
-    message = str(error.message).strip().split("\n", 1)[0]
-    text = f"model {model}, signature {signature_name!r}: {message}"
+    text = f"model {model}, signature {signature_name!r}: {_cause(str(error.message))}"
     return error_for_code(error.error_code, text) or InternalError(text)
+
+
+def _cause(message: str) -> str:
+    """Returns the line that tells the cause: TensorFlow puts the graph's place before and after it."""
+    lines = message.strip().splitlines() or ["no message"]
+    causes = [line for line in lines if line.strip() and not line.startswith(_PLACE_WORDS)]
+    return (causes or lines)[0]

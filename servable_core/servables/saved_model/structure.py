@@ -1,18 +1,18 @@
 """Checks a SavedModel and reads its signatures through the file system, without loading it."""
 
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from servable_core.errors import DataLossError, NotFoundError
 from servable_core.runtime.file_system import FileInfo, FileSystem
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
+from servable_core.servables.saved_model.variables_index import required_sizes
 from servable_core.servables.signature import SignatureSpec, TensorSpec
 
 GRAPH_FILE = "saved_model.pb"
 SERVE_TAG = "serve"
 _VARIABLES_INDEX = "variables/variables.index"
+_DATA_FILE = "variables/variables.data-{:05d}-of-{:05d}"
 _VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 _INTERNAL_PREFIX = "__saved_model_"  # initialisation and training ops, not for requests
 
@@ -53,7 +53,7 @@ def _read_serving_graph(path: str, files: Sequence[FileInfo], file_system: FileS
 
     if GRAPH_FILE not in relative_paths(path, files):
         raise NotFoundError(
-            f"{path} is not a complete SavedModel: it has no {GRAPH_FILE} (half-copied, or not a model directory?)"
+            f"{path} is not a complete SavedModel: it has no {GRAPH_FILE} (half-copied, or not a model directory?); copy or export the version again"
         )
     with file_system.open(f"{path}/{GRAPH_FILE}") as stream:
         content = stream.read()
@@ -68,7 +68,7 @@ def _read_serving_graph(path: str, files: Sequence[FileInfo], file_system: FileS
         if SERVE_TAG in meta_graph.meta_info_def.tags:
             return meta_graph
     raise NotFoundError(
-        f"{path}/{GRAPH_FILE} holds no graph with the tag {SERVE_TAG!r}: empty, truncated, or not exported for serving"
+        f"{path}/{GRAPH_FILE} holds no graph with the tag {SERVE_TAG!r}: empty, truncated, or not exported for serving; copy or export the version again"
     )
 
 
@@ -88,46 +88,24 @@ def _check_variables(
                 f"{path} is half-copied: the graph has variables, but {_VARIABLES_INDEX} is missing; copy the version again"
             )
         return
-    shards = {name: each for name, each in by_name.items() if ".data-" in name}
-    _check_shard_count(path, shards)
-    expected = _variables_bytes(f"{path}/{_VARIABLES_INDEX}", file_system)
-    present = sum(each.size_bytes for each in shards.values())
-    if present < expected:
-        raise DataLossError(
-            f"{path}/variables is truncated: its data files hold {present} bytes, the variables need at least {expected}; copy the version again"
-        )
-
-
-def _check_shard_count(path: str, shards: dict[str, FileInfo]) -> None:
-    if not shards:
-        raise DataLossError(
-            f"{path} is half-copied: variables/variables.data-* is missing; copy the version again"
-        )
-    num_shards = int(next(iter(shards)).rsplit("-of-", 1)[1])
-    if len(shards) != num_shards:
-        raise DataLossError(
-            f"{path} is half-copied: {len(shards)} of {num_shards} variable files are there; copy the version again"
-        )
-
-
-def _variables_bytes(index_path: str, file_system: FileSystem) -> int:
-    """Returns a lower bound of the variables' size from the index alone; the data stay unread."""
-    tf = import_tensorflow()
-    with file_system.open(index_path) as stream, tempfile.TemporaryDirectory() as directory:
-        (Path(directory) / "variables.index").write_bytes(stream.read())
+    with file_system.open(f"{path}/{_VARIABLES_INDEX}") as stream:
         try:
-            reader = tf.train.load_checkpoint(f"{directory}/variables")
-        except (ValueError, RuntimeError, tf.errors.OpError) as error:
+            required = required_sizes(stream.read())
+        except ValueError as error:
             raise DataLossError(
-                f"{index_path} is corrupt; copy or export the version again"
+                f"{path}/{_VARIABLES_INDEX} is corrupt; copy or export the version again"
             ) from error
-        shapes = reader.get_variable_to_shape_map()
-        dtypes = reader.get_variable_to_dtype_map()
-    return sum(
-        tf.TensorShape(shape).num_elements() * dtypes[name].size
-        for name, shape in shapes.items()
-        if dtypes[name] not in (tf.string, tf.variant, tf.resource)
-    )
+    names = [_DATA_FILE.format(number, len(required)) for number in range(len(required))]
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise DataLossError(
+            f"{path} is half-copied: {missing[0]} is missing ({len(names) - len(missing)} of {len(names)} variable files are there); copy the version again"
+        )
+    for name, size_bytes in zip(names, required, strict=True):
+        if by_name[name].size_bytes < size_bytes:
+            raise DataLossError(
+                f"{path}/{name} is truncated: it holds {by_name[name].size_bytes} bytes, its variables need {size_bytes}; copy the version again"
+            )
 
 
 def _signature_spec(name: str, signature: Any) -> SignatureSpec:

@@ -1,0 +1,65 @@
+import pytest
+
+from servable_core.errors import InvalidArgumentError
+from transforms.input_map import ColumnSource, parse_input_map, parse_renames
+
+
+@pytest.mark.parametrize(
+    ("entry", "tensor", "columns", "stacked"),
+    [
+        ("x=price", "x", ("price",), False),
+        (" x = price ", "x", ("price",), False),
+        ("x=[a,b]", "x", ("a", "b"), True),
+        ("x=[ a , b ]", "x", ("a", "b"), True),
+        ("x=[a]", "x", ("a",), True),
+        ("x=a=b", "x", ("a=b",), False),
+        ("x=a,b", "x", ("a,b",), False),
+    ],
+)
+def test_entries(entry, tensor, columns, stacked):
+    """Only brackets make a list; a column may have any other sign in its name."""
+    assert parse_input_map([entry]) == {tensor: ColumnSource(columns=columns, stacked=stacked)}
+
+
+def test_several_entries():
+    """Each entry feeds another input."""
+    assert list(parse_input_map(["b=1", "a=2"])) == ["b", "a"]
+
+
+@pytest.mark.parametrize("entry", ["", "x", "=", "x=", "=a", " =a", "x= "])
+def test_malformed_entries(entry):
+    """An entry needs both sides."""
+    with pytest.raises(InvalidArgumentError, match="is not of the form tensor=column"):
+        parse_input_map([entry])
+
+
+@pytest.mark.parametrize("entry", ["x=[", "x=[]", "x=[a", "x=[a,]", "x=[,a]", "x=[a]b"])
+def test_malformed_lists(entry):
+    """A list is closed, and names something at each place."""
+    with pytest.raises(InvalidArgumentError, match="a list of columns is written"):
+        parse_input_map([entry])
+
+
+def test_an_input_is_mapped_once():
+    """The second entry of an input is refused."""
+    with pytest.raises(InvalidArgumentError, match="names the input 'x' twice"):
+        parse_input_map(["x=a", " x=b"])
+
+
+def test_renames():
+    """A name keeps an output, two rename it, and the order is kept."""
+    renames = parse_renames(["b=second", "a"])
+    assert list(renames.items()) == [("b", "second"), ("a", "a")]
+
+
+@pytest.mark.parametrize("entry", ["", "=a", "a="])
+def test_malformed_renames(entry):
+    """A rename needs both sides."""
+    with pytest.raises(InvalidArgumentError, match="is not of the form output or output=column"):
+        parse_renames([entry])
+
+
+def test_an_output_is_named_once():
+    """The second entry of an output is refused."""
+    with pytest.raises(InvalidArgumentError, match="names the output 'a' twice"):
+        parse_renames(["a", "a=b"])
