@@ -1,5 +1,6 @@
 """The precompute job: plan or resume, launch, watch, report."""
 
+import importlib
 import json
 import logging
 import os
@@ -23,7 +24,9 @@ from pipelines.output_directory import (
 )
 from servable_core.errors import AbortedError, FailedPreconditionError, ServableCoreError
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.collection_pause import collection_paused
 from servable_core.servables.saved_model.fingerprint import check_fingerprint, fingerprint_version
+from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from transforms.failures import UnitFailedError, read_first_failure
 from transforms.finalize import MANIFEST_FILE
 from transforms.job_state import JobState, start_job_state
@@ -120,6 +123,7 @@ def _planned(options: PrecomputeOptions, clock: Clock) -> Iterator[Plan]:
     """Holds the lock on the output directory during the body, its plan resumed or written anew."""
     output = options.output_path
     resumed = check_usable(output, options.if_exists)
+    _load_libraries()
     if resumed is not None:
         options.check_resumes(resumed)
         _check_unchanged(resumed)
@@ -135,6 +139,13 @@ def _planned(options: PrecomputeOptions, clock: Clock) -> Iterator[Plan]:
             clear(output)
             plan = write_plan(plan, output)
         yield plan
+
+
+def _load_libraries() -> None:
+    """Imports what every job needs, in the quickest way; from here on imports are free."""
+    with collection_paused():
+        importlib.import_module("pipelines.launch")  # and Apache Beam with it
+        import_tensorflow()
 
 
 def _check_unchanged(plan: Plan) -> None:

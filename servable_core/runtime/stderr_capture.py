@@ -27,10 +27,13 @@ def captured_stderr(*, enabled: bool = True) -> Iterator[None]:
         os.dup2(sink.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             _restore(saved)
             sink.seek(0)
             os.write(2, sink.read())
+            raise
+        except BaseException:  # an interruption explains itself
+            _restore(saved)
             raise
         _restore(saved)
 

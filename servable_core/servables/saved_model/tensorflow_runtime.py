@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from servable_core.errors import InvalidArgumentError
+from servable_core.runtime.collection_pause import collection_paused
 from servable_core.runtime.stderr_capture import captured_stderr
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def import_tensorflow() -> Any:
     with _lock:
         if _tensorflow is None:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            with captured_stderr():
+            with captured_stderr(), collection_paused():
                 import tensorflow as tf
 
                 tf.get_logger().setLevel(logging.ERROR)

@@ -1,0 +1,125 @@
+import threading
+
+import pytest
+
+from transforms.prefetch import Prefetcher
+
+_PATIENCE_SECS = 10.0
+
+
+class _Source:
+    """A generator of numbers that counts what it made and knows when it was closed."""
+
+    def __init__(self, stop=None, error_at=None):
+        self.num_made = 0
+        self.changed = threading.Condition()
+        self.was_closed = False
+        self.thread = None
+        self._stop = stop
+        self._error_at = error_at
+
+    def items(self):
+        try:
+            while self._stop is None or self.num_made < self._stop:
+                if self.num_made == self._error_at:
+                    raise OSError("the disk is gone")
+                with self.changed:
+                    self.thread = threading.current_thread()
+                    self.num_made += 1
+                    self.changed.notify_all()
+                yield self.num_made - 1
+        finally:
+            self.was_closed = True
+
+    def wait_for(self, num_made):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.num_made >= num_made, _PATIENCE_SECS)
+
+
+def _prefetcher(source, max_bytes=3, size_bytes=lambda _item: 1):
+    return Prefetcher(source.items(), size_bytes=size_bytes, max_bytes=max_bytes, name="reader")
+
+
+class TestOrder:
+    def test_all_items_in_order(self):
+        """Nothing is lost, repeated or reordered on the way between the threads."""
+        source = _Source(stop=5_000)
+        with _prefetcher(source, max_bytes=7) as items:
+            assert list(items) == list(range(5_000))
+        assert source.was_closed
+
+    def test_an_empty_source(self):
+        """A source without items ends the iteration at once."""
+        with _prefetcher(_Source(stop=0)) as items:
+            assert list(items) == []
+
+
+class TestBound:
+    def test_reads_ahead_to_the_bound_and_no_further(self):
+        """Three bytes ready and one item in hand, whose room must come first."""
+        source = _Source()
+        with _prefetcher(source, max_bytes=3) as items:
+            source.wait_for(4)
+            with source.changed:
+                assert not source.changed.wait_for(lambda: source.num_made > 4, 0.2)
+            assert next(iter(items)) == 0
+            source.wait_for(5)
+            with source.changed:
+                assert not source.changed.wait_for(lambda: source.num_made > 5, 0.2)
+
+    def test_an_item_larger_than_the_bound_passes(self):
+        """One item is always read ahead, however large, so nothing can block for ever."""
+        with _prefetcher(_Source(stop=20), max_bytes=1, size_bytes=lambda _item: 1000) as items:
+            assert list(items) == list(range(20))
+
+
+class TestErrors:
+    def test_come_after_the_items_before_them(self):
+        """The consumer sees every item that was read, then the error itself."""
+        with _prefetcher(_Source(error_at=4)) as items:
+            iterator = iter(items)
+            assert [next(iterator) for _ in range(4)] == [0, 1, 2, 3]
+            with pytest.raises(OSError, match="disk is gone"):
+                next(iterator)
+
+    def test_of_the_very_first_item(self):
+        """An error before any item is raised, too, and not taken for an empty source."""
+        with (
+            _prefetcher(_Source(error_at=0)) as items,
+            pytest.raises(OSError, match="disk is gone"),
+        ):
+            next(iter(items))
+
+
+class TestClose:
+    def test_stops_the_thread_and_closes_the_generator(self):
+        """A consumer that leaves early leaves neither a thread nor an open file behind."""
+        source = _Source()
+        with _prefetcher(source) as items:
+            assert next(iter(items)) == 0
+            source.wait_for(4)
+            assert source.thread.is_alive()
+        assert not source.thread.is_alive()
+        assert source.was_closed
+
+    def test_when_the_consumer_fails(self):
+        """An error of the consumer's passes through unchanged, and the source is closed."""
+        source = _Source()
+
+        def consume():
+            with _prefetcher(source) as items:
+                for _item in items:
+                    raise KeyError("consumer")
+
+        with pytest.raises(KeyError, match="consumer"):
+            consume()
+        assert source.was_closed
+        assert not source.thread.is_alive()
+
+    def test_twice(self):
+        """Closing again changes nothing."""
+        source = _Source()
+        items = _prefetcher(source)
+        items.close()
+        items.close()
+        assert source.was_closed
