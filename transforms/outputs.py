@@ -44,18 +44,25 @@ def plan_outputs(
                 f"--output_tensors names {output!r}, which signature {signature.name!r} of model {model} does not return{closest(output, names)}"
             )
     tensors = dict(renames) or {name: name for name in names}
-    _check_batch_dimension(signature, tensors)
+    _check_batch_dimension(signature, tensors, model)
     unique = tuple(dict.fromkeys(copied))
     _check_collisions(unique, tensors)
     return OutputLayout(copied=unique, tensors=tensors)
 
 
-def _check_batch_dimension(signature: SignatureSpec, tensors: Mapping[str, str]) -> None:
-    without = [each.name for each in signature.outputs if each.shape == () and each.name in tensors]
-    if without:
+def _check_batch_dimension(
+    signature: SignatureSpec, tensors: Mapping[str, str], model: str
+) -> None:
+    scalars = [each.name for each in signature.outputs if each.shape == () and each.name in tensors]
+    if scalars:
         others = [each.name for each in signature.outputs if each.shape != ()]
+        remedy = (
+            f"leave it out with --output_tensors={','.join(others)}"
+            if others
+            else "the signature returns nothing else, so it cannot be precomputed"
+        )
         raise InvalidArgumentError(
-            f"output {without[0]!r} is a scalar, not one value a row; leave it out with --output_tensors={','.join(others)}"
+            f"output {scalars[0]!r} of model {model} is a scalar, not one value a row; {remedy}"
         )
 
 

@@ -33,7 +33,14 @@ def _models(tmp_path_factory):
         "vector": (lambda value: {"y": value}, tf.TensorSpec([None, None], tf.float32)),
         "checked": (checked, tf.TensorSpec([None], tf.float32)),
         "drops_rows": (lambda value: {"y": value[1:]}, tf.TensorSpec([None], tf.float32)),
-        "scalar": (lambda value: {"y": tf.reduce_sum(value)}, tf.TensorSpec([None], tf.float32)),
+        "total": (
+            lambda value: {"y": value, "total": tf.reduce_sum(value)},
+            tf.TensorSpec([None], tf.float32),
+        ),
+        "only_total": (
+            lambda value: {"total": tf.reduce_sum(value)},
+            tf.TensorSpec([None], tf.float32),
+        ),
     }
     for name, (function, spec) in makers.items():
         save_signatures(directory / name, 1, {"serving_default": (function, {"value": spec})})
@@ -129,11 +136,28 @@ class TestModels:
     def test_raises(self, failure):
         """A model that raises is told with its signature and its words."""
         column = pa.array(_with_bad_row(np.ones(_NUM_ROWS), 1e7), pa.float32())
-        message = failure("checked", column, "--deterministic")  # no merging with other units
+        message = failure("checked", column)
         assert message.startswith("model checked/1, signature 'serving_default': ")
         assert "assertion failed: [value too large]" in message
 
-    @pytest.mark.parametrize("model", ["drops_rows", "scalar"])
+    @pytest.mark.parametrize(
+        ("model", "remedy"),
+        [
+            ("total", "leave it out with --output_tensors=y"),
+            ("only_total", "the signature returns nothing else, so it cannot be precomputed"),
+        ],
+    )
+    def test_output_without_rows_is_found_before(
+        self, models, precompute_args, write_rows, capfd, model, remedy
+    ):
+        """An output that the signature declares a scalar is told before any worker starts."""
+        data = write_rows(id=range(_NUM_ROWS), value=pa.array(np.ones(_NUM_ROWS), pa.float32()))
+        assert main(precompute_args(f"--model_base_path={models / model}", data)) == 2
+        assert capfd.readouterr().err == (
+            f"error: output 'total' of model {model}/1 is a scalar, not one value a row; {remedy}\n"
+        )
+
+    @pytest.mark.parametrize("model", ["drops_rows"])
     def test_other_rows_than_it_was_given(self, models, precompute_args, write_rows, capfd, model):
         """A model whose output has other rows than its input fails, whatever unit is first."""
         data = write_rows(id=range(_NUM_ROWS), value=pa.array(np.ones(_NUM_ROWS), pa.float32()))

@@ -8,14 +8,14 @@ from servable_core.runtime.collection_pause import collection_paused
 def test_collects_again_afterwards():
     """Collection is off during the body only, also when the body fails."""
     with pytest.raises(KeyError), collection_paused():
-        assert not gc.isenabled()
-        raise KeyError
+        raise KeyError(gc.isenabled())
     assert gc.isenabled()
 
 
 def test_nests():
     """The outermost pause ends it."""
     with collection_paused():
+        assert not gc.isenabled()
         with collection_paused():
             pass
         assert not gc.isenabled()
