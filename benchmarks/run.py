@@ -110,6 +110,14 @@ SYSTEMS = (
         takes_copies=True,
     ),
     System(
+        name="ours-examples",
+        title="`run_pipeline.py precompute`",
+        module="ours",
+        workload="examples",
+        baseline="loop-examples",
+        takes_copies=True,
+    ),
+    System(
         name="tfx-bsl",
         title="tfx-bsl RunInference",
         module="rival_tfx_bsl",

@@ -13,7 +13,12 @@ from typing import Any
 
 from pipelines.console import complain, say
 from pipelines.interruption import EXIT_INTERRUPTED, termination_as_interrupt
-from servable_core.errors import AbortedError, InvalidArgumentError, ServableCoreError
+from servable_core.errors import (
+    AbortedError,
+    DataLossError,
+    InvalidArgumentError,
+    ServableCoreError,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -316,8 +321,13 @@ def _demo(args: list[str]) -> int:
     parser.add_argument("--verbose", action="store_true")
     options = _only_ours(parser, args)
     from pipelines.demo import run_demo
+    from pipelines.precompute import JobFailedError
 
-    run_demo(options.workdir)
+    try:
+        run_demo(options.workdir)
+    except (JobFailedError, DataLossError) as error:
+        complain(f"error: {error}")
+        return EXIT_FAILED
     return EXIT_OK
 
 

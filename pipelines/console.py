@@ -12,6 +12,8 @@ from servable_core.runtime.executor import start_thread
 
 _TERMINAL_INTERVAL_SECS = 0.5
 _PLAIN_INTERVAL_SECS = 10.0
+_REST_PER_READ = 9  # reading progress takes a tenth of the time at most
+_JOIN_SECS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +59,7 @@ class ProgressReporter:
     """Prints progress from a thread of its own while the body runs.
 
     On a terminal one line is rewritten twice a second; elsewhere a line is printed every ten seconds.
+    Progress that cannot be read is left out until it can. The end of the body waits for no reading.
     """
 
     def __init__(
@@ -84,26 +87,37 @@ class ProgressReporter:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_JOIN_SECS)
         if self._is_terminal:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
     def _run(self) -> None:
         interval_secs = _TERMINAL_INTERVAL_SECS if self._is_terminal else _PLAIN_INTERVAL_SECS
-        while True:
-            deadline_secs = self._clock.now() + interval_secs
-            with self._changed:
-                while not self._stopped and self._clock.now() < deadline_secs:
-                    self._clock.wait(self._changed, deadline_secs - self._clock.now())
-                if self._stopped:
-                    return
+        wait_secs = interval_secs
+        while self._sleep(wait_secs):
+            began_secs = self._clock.now()
             self._print()
+            wait_secs = max(interval_secs, _REST_PER_READ * (self._clock.now() - began_secs))
+
+    def _sleep(self, secs: float) -> bool:
+        """Returns whether to go on."""
+        deadline_secs = self._clock.now() + secs
+        with self._changed:
+            while not self._stopped and self._clock.now() < deadline_secs:
+                self._clock.wait(self._changed, deadline_secs - self._clock.now())
+            return not self._stopped
 
     def _print(self) -> None:
-        line = progress_line(self._read(), self._clock.now() - self._started_secs)
-        self._stream.write(f"\r\x1b[K{line}" if self._is_terminal else f"{line}\n")
-        self._stream.flush()
+        try:
+            progress = self._read()
+        except Exception:  # noqa: BLE001 - a store may raise anything, and the job goes on
+            return
+        line = progress_line(progress, self._clock.now() - self._started_secs)
+        with self._changed:
+            if not self._stopped:
+                self._stream.write(f"\r\x1b[K{line}" if self._is_terminal else f"{line}\n")
+                self._stream.flush()
 
 
 def say(message: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pipelines.options import PrecomputeOptions
-from pipelines.output_directory import check_usable
+from pipelines.output_directory import check_apart, check_plan_apart, check_usable
 from servable_core.runtime.clock import SystemClock
 from transforms.job_state import JobState
 from transforms.plan import Plan, Unit
@@ -19,8 +19,14 @@ def dry_run(options: PrecomputeOptions) -> str:
     Raises:
         ServableCoreError: The job would fail before its first unit is through a batch.
     """
-    check_usable(options.output_path, options.if_exists)
-    plan = make_plan(options.plan_request(), options.execution)
+    output, inputs = options.output_path, options.input or ()
+    check_apart(output, inputs, options.model_base_path)
+    plan = check_usable(output, options.if_exists)
+    if plan is None:
+        plan = make_plan(options.plan_request(), options.execution)
+        check_plan_apart(output, plan, inputs)
+    else:
+        options.check_resumes(plan)
     rows = batch_rows(plan, options.execution)
     return "\n".join([*_describe(plan, rows), *_first_rows(plan, options, rows)])
 

@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import apache_beam as beam
@@ -21,16 +22,29 @@ _WHEEL_PREFIX = "bulk_inference-"
 def run_units(output: str, execution: ExecutionOptions, runner: RunnerChoice) -> None:
     """Runs all pending units of the plan in `output` and its last stage, and waits for the end."""
     _make_importable()
-    with tempfile.TemporaryDirectory(prefix="bulk_inference_wheel-") as directory:
-        args = runner.args if runner.is_local else _with_wheel(runner.args, Path(directory))
+    with _staged(runner) as args:
         pipeline = beam.Pipeline(options=PipelineOptions(args))
-        _ = pipeline | "Precompute" >> PrecomputeUnits(output=output, execution=execution)
+        _ = pipeline | "Precompute" >> PrecomputeUnits(
+            output=output,
+            execution=execution,
+            stops_siblings=runner.is_local and not runner.is_in_process,
+        )
         result = pipeline.run()
         try:
             result.wait_until_finish()
         except KeyboardInterrupt:
             result.cancel()
             raise
+
+
+@contextmanager
+def _staged(runner: RunnerChoice) -> Iterator[Sequence[str]]:
+    """Yields Beam's arguments, with the wheel for workers that have not this environment."""
+    if runner.is_local:
+        yield runner.args
+        return
+    with tempfile.TemporaryDirectory(prefix="bulk_inference_wheel-") as directory:
+        yield _with_wheel(runner.args, Path(directory))
 
 
 def _with_wheel(args: Sequence[str], directory: Path) -> list[str]:
@@ -46,8 +60,9 @@ def _with_wheel(args: Sequence[str], directory: Path) -> list[str]:
 
 def _make_importable() -> None:
     """Lets local worker processes import this package from wherever they are started."""
-    paths = [str(_PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    paths = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    if str(_PROJECT_ROOT) not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(_PROJECT_ROOT), *paths])
 
 
 def build_wheel(directory: Path) -> Path:

@@ -112,8 +112,15 @@ class PrecomputeOptions:
         """Returns the words that end a job which is not done: the command that continues it."""
         words = ["python", "run_pipeline.py", "precompute", f"--output={self.output_path}"]
         words.append("--if_exists=resume")
+        words += [f"--{name}={value}" for name, value in self._given_execution().items()]
         beam_args = ["--", *self.beam_args] if self.beam_args else []
         return f"go on with:\n  {shlex.join([*words, *beam_args])}"
+
+    def _given_execution(self) -> dict[str, Any]:
+        """Returns the execution options that are not the defaults."""
+        defaults = ExecutionOptions()
+        values = {each.name: getattr(self.execution, each.name) for each in fields(defaults)}
+        return {name: value for name, value in values.items() if value != getattr(defaults, name)}
 
     def given_content(self) -> dict[str, Any]:
         """Returns the flags that decide what is written, as far as they were given."""

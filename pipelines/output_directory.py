@@ -4,10 +4,11 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,13 +21,18 @@ from servable_core.errors import (
 from servable_core.runtime.clock import Clock
 from servable_core.runtime.executor import start_thread
 from transforms.failures import ERRORS_DIRECTORY
-from transforms.finalize import MANIFEST_FILE, SUCCESS_FILE
-from transforms.plan import PLAN_DIRECTORY, Plan, read_plan
+from transforms.finalize import MANIFEST_FILE, SUCCESS_FILE, version_directories
+from transforms.plan import PLAN_DIRECTORY, PLAN_FILE, Plan, read_plan
 from transforms.receipts import UNITS_DIRECTORY
 from transforms.storage import (
     TEMPORARY_DIRECTORY,
+    TEMPORARY_NAME,
+    absolute_path,
+    delete_file,
     delete_tree,
+    discard_tree,
     file_system_for,
+    has_glob_signs,
     is_local,
     read_bytes,
     write_bytes,
@@ -35,22 +41,85 @@ from transforms.storage import (
 _LOCK_FILE = f"{PLAN_DIRECTORY}/lock"
 _HEARTBEAT_SECS = 30.0
 _STALE_SECS = 180.0
-_MODEL_PREFIX = "model_name="
-_OWN_NAMES = frozenset(
-    {
-        PLAN_DIRECTORY,
-        UNITS_DIRECTORY,
-        TEMPORARY_DIRECTORY,
-        ERRORS_DIRECTORY,
-        MANIFEST_FILE,
-        SUCCESS_FILE,
-    }
-)
+_PLAN_TABLES = ("inputs.parquet", "units.parquet")
+_LEFT_BY_PLANNING = {  # what a job that was killed before it had a plan leaves, by directory
+    PLAN_DIRECTORY: re.compile("|".join(re.escape(each) for each in ("lock", *_PLAN_TABLES))),
+    TEMPORARY_DIRECTORY: TEMPORARY_NAME,
+}
 
 
 def is_complete(output: str) -> bool:
     """Whether the job that writes to `output` is done."""
     return read_bytes(f"{output}/{SUCCESS_FILE}") is not None
+
+
+def check_apart(output: str, inputs: Sequence[str], model_base_path: str | None) -> None:
+    """Checks by their names that what is read and what is written lie apart.
+
+    Raises:
+        InvalidArgumentError: One lies in the other, or the output is a file.
+    """
+    _check_no_file(output)
+    for pattern in filter(None, inputs):
+        _check_not_in_output("--input", pattern, output)
+        if _lies_in(output, pattern):
+            raise InvalidArgumentError(
+                f"--input and --output overlap: --output={output} lies in the directory --input={pattern}, so a later job would read these results as rows; choose an output directory elsewhere, or give --input as a glob that leaves it out"
+            )
+    if model_base_path:
+        _check_not_in_output("--model_base_path", model_base_path, output)
+
+
+def check_plan_apart(output: str, plan: Plan, inputs: Sequence[str]) -> None:
+    """Checks the files that globs and links led to, as `check_apart` does their names.
+
+    Raises:
+        InvalidArgumentError: One lies in the other, or a glob of `inputs` matches the output, too.
+    """
+    for place in {_place_of(each.path) for each in plan.inputs}:
+        _check_not_in_output("--input", place, output)
+    for model in plan.models:
+        _check_not_in_output("--model_base_path", model.path, output)
+        if _lies_in(output, model.path):
+            raise InvalidArgumentError(
+                f"--model_base_path and --output overlap: --output={output} lies in the model version {model.path}, which must stay as it is; choose an output directory elsewhere"
+            )
+    for pattern in inputs:
+        _check_glob_leaves_out(pattern, output, plan)
+
+
+def _place_of(path: str) -> str:
+    """Returns what tells where a file lies: its directory, of which there are few, unless a link."""
+    is_link = is_local(path) and Path(path).is_symlink()
+    return path if is_link else path.rpartition("/")[0]
+
+
+def _check_glob_leaves_out(pattern: str, output: str, plan: Plan) -> None:
+    from apache_beam.io.filesystem import FileSystem
+
+    part = f"{output}/{version_directories(plan)[0]}/part.parquet"
+    expression = FileSystem.translate_pattern(absolute_path(pattern))
+    if has_glob_signs(pattern) and re.match(expression, part):
+        raise InvalidArgumentError(
+            f"--input and --output overlap: the glob --input={pattern} matches what would be written to --output={output}, so a later job would read these results as rows; choose an output directory elsewhere, or a glob that leaves it out"
+        )
+
+
+def _check_not_in_output(flag: str, path: str, output: str) -> None:
+    if _lies_in(path, output):
+        raise InvalidArgumentError(
+            f"{flag} and --output overlap: {path} lies in --output={output}, where jobs delete and write; choose an output directory elsewhere"
+        )
+
+
+def _lies_in(path: str, directory: str) -> bool:
+    """Whether `path` is `directory` or below it, by whatever links."""
+    inner, outer = (_real_path(absolute_path(each)) for each in (path, directory))
+    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
+
+
+def _real_path(path: str) -> str:
+    return os.path.realpath(path) if is_local(path) else path
 
 
 def check_usable(output: str, if_exists: str) -> Plan | None:
@@ -63,92 +132,127 @@ def check_usable(output: str, if_exists: str) -> Plan | None:
         FailedPreconditionError: It holds something that is no job of ours.
         InvalidArgumentError: It is a file.
     """
-    if is_local(output) and Path(output).exists() and not Path(output).is_dir():
-        raise InvalidArgumentError(
-            f"--output={output} is a file; expected a directory, new or empty"
-        )
-    names = _entries(output)
+    _check_no_file(output)
     plan = _readable_plan(output, if_exists)
-    foreign = sorted(name for name in names if not _is_own(name))
     if plan is None:
-        leftovers = sorted(name for name in names if name.startswith(_MODEL_PREFIX))
-        if foreign or leftovers:
-            raise FailedPreconditionError(
-                f"--output={output} is not empty and holds no plan of an earlier job (it has {', '.join([*foreign, *leftovers][:3])}); choose another directory or empty it"
-            )
+        _check_new(output)
         return None
     if if_exists == "error":
         state = "a finished job" if is_complete(output) else "an unfinished job"
         raise AlreadyExistsError(
             f"--output={output} holds {state}; continue it with --if_exists=resume, replace it with --if_exists=overwrite, or choose another directory"
         )
-    return plan if if_exists == "resume" else None
+    if if_exists == "overwrite":
+        _check_nothing_beside(output, plan)
+        return None
+    return plan
+
+
+def _check_no_file(output: str) -> None:
+    if is_local(output) and Path(output).exists() and not Path(output).is_dir():
+        raise InvalidArgumentError(
+            f"--output={output} is a file; expected a directory, new or empty"
+        )
 
 
 def _readable_plan(output: str, if_exists: str) -> Plan | None:
     try:
         return read_plan(output)
-    except FailedPreconditionError:
-        if if_exists == "overwrite":
-            return Plan.__new__(Plan)  # it is there, and will be deleted unread
-        raise
+    except FailedPreconditionError as error:
+        if if_exists != "overwrite":
+            raise
+        raise FailedPreconditionError(
+            f"--output={output} holds a plan in {PLAN_FILE} that this program cannot read, so nothing tells what a job wrote there and may be deleted; delete the directory yourself, or choose another one"
+        ) from error
 
 
-def _entries(output: str) -> list[str]:
-    """Returns the names at the top of `output`."""
-    if is_local(output):
-        path = Path(output)
+def _check_new(output: str) -> None:
+    """Checks that a directory without a plan has nothing in it that anybody could miss."""
+    found = [name for name in _entries(output) if not _is_left_by_planning(output, name)]
+    if found:
+        found.sort(key=lambda name: (name.startswith("_"), name))  # the telling ones first
+        raise FailedPreconditionError(
+            f"--output={output} is not empty and holds no plan of an earlier job (it has {', '.join(found[:3])}); choose another directory or empty it"
+        )
+
+
+def _is_left_by_planning(output: str, name: str) -> bool:
+    expected = _LEFT_BY_PLANNING.get(name)
+    path = f"{output}/{name}"
+    if expected is None or not _is_real_directory(path):
+        return False
+    return all(expected.fullmatch(each) for each in _entries(path))
+
+
+def _check_nothing_beside(output: str, plan: Plan) -> None:
+    """Checks that nothing would stay that readers of the new output took for part of it."""
+    versions = version_directories(plan)
+    models = sorted({each.partition("/")[0] for each in versions})
+    below = [f"{model}/{each}" for model in models for each in _entries(f"{output}/{model}")]
+    found = sorted(
+        path
+        for path in [*_entries(output), *below]
+        if not path.rpartition("/")[2].startswith(("_", "."))
+        and not (path in {*models, *versions} and _is_real_directory(f"{output}/{path}"))
+    )
+    if found:
+        raise FailedPreconditionError(
+            f"--output={output} holds, beside an earlier job's output, what that job did not write ({', '.join(found[:3])}) and readers would take for part of the new one; move it away, or choose another directory"
+        )
+
+
+def _is_real_directory(path: str) -> bool:
+    return not is_local(path) or (Path(path).is_dir() and not Path(path).is_symlink())
+
+
+def _entries(directory: str) -> list[str]:
+    """Returns the names at the top of `directory`."""
+    if is_local(directory):
+        path = Path(directory)
         return [each.name for each in path.iterdir()] if path.is_dir() else []
-    prefix = output.rstrip("/") + "/"
-    paths = [each.path for each in file_system_for(output).list_files(output)]
+    prefix = directory.rstrip("/") + "/"
+    paths = [each.path for each in file_system_for(directory).list_files(directory)]
     return sorted({path.removeprefix(prefix).split("/")[0] for path in paths})
 
 
-def _is_own(name: str) -> bool:
-    return name in _OWN_NAMES or name.startswith(_MODEL_PREFIX)
-
-
 def clear(output: str) -> None:
-    """Deletes what an earlier job left in `output`, and nothing else; the lock stays held.
+    """Deletes what the job whose plan is in `output` wrote, and nothing else; the lock stays held.
 
     `_SUCCESS` goes first and the plan last, so a deletion that is cut short leaves an unfinished job,
     not one that seems done, nor data that nobody knows.
+
+    Raises:
+        FailedPreconditionError: Something cannot be deleted.
     """
+    plan = read_plan(output)
+    if plan is None:
+        return
     declare_unfinished(output)
-    names = _entries(output)
-    for name in names:
-        if _is_own(name) and name != PLAN_DIRECTORY:
-            delete_tree(f"{output}/{name}")
-    if PLAN_DIRECTORY in names:
-        _clear_plan(f"{output}/{PLAN_DIRECTORY}")
+    delete_tree(f"{output}/{UNITS_DIRECTORY}")
+    _delete_parts(output, version_directories(plan))
+    clear_scratch(output)
+    for name in (PLAN_FILE, *(f"{PLAN_DIRECTORY}/{each}" for each in _PLAN_TABLES)):
+        delete_file(f"{output}/{name}")
+
+
+def _delete_parts(output: str, directories: Sequence[str]) -> None:
+    for each in directories:
+        delete_tree(f"{output}/{each}")
+    for model in {f"{output}/{each.partition('/')[0]}" for each in directories}:
+        if not _entries(model):
+            delete_tree(model)
 
 
 def declare_unfinished(output: str) -> None:
     """Deletes the files that say that the job in `output` is done."""
     for name in (SUCCESS_FILE, MANIFEST_FILE):
-        if read_bytes(f"{output}/{name}") is not None:
-            _delete_file(f"{output}/{name}")
+        delete_file(f"{output}/{name}")
 
 
 def clear_scratch(output: str) -> None:
     """Deletes what a killed run left half-written, and its error reports."""
-    delete_tree(f"{output}/{TEMPORARY_DIRECTORY}")
+    discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
     delete_tree(f"{output}/{ERRORS_DIRECTORY}")
-
-
-def _clear_plan(directory: str) -> None:
-    for each in file_system_for(directory).list_files(directory):
-        if not each.path.endswith(f"/{_LOCK_FILE}"):
-            _delete_file(each.path)
-
-
-def _delete_file(path: str) -> None:
-    if is_local(path):
-        Path(path).unlink(missing_ok=True)
-        return
-    from apache_beam.io.filesystems import FileSystems
-
-    FileSystems.delete([path])
 
 
 @contextmanager
@@ -227,7 +331,7 @@ class _Heartbeat:
             self._changed.notify_all()
         self._thread.join()
         with contextlib.suppress(Exception):  # a stale record is taken over anyway
-            _delete_file(self._path)
+            delete_file(self._path)
 
     def _run(self) -> None:
         while True:

@@ -5,9 +5,8 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipelines.beam_options import RunnerChoice, choose_runner
@@ -15,6 +14,8 @@ from pipelines.console import Progress, ProgressReporter, say
 from pipelines.interruption import stop_on_signals
 from pipelines.options import PrecomputeOptions
 from pipelines.output_directory import (
+    check_apart,
+    check_plan_apart,
     check_usable,
     clear,
     clear_scratch,
@@ -29,12 +30,12 @@ from servable_core.servables.saved_model.fingerprint import check_fingerprint, f
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from transforms.failures import UnitFailedError, read_first_failure
 from transforms.finalize import MANIFEST_FILE
-from transforms.job_state import JobState, start_job_state
+from transforms.job_state import JobState, job_state, start_job_state
 from transforms.plan import Plan, write_plan
 from transforms.planning import make_plan
-from transforms.receipts import read_receipt
-from transforms.storage import file_system_for, is_local, match_files, read_bytes
-from transforms.worker_core import worker_cores
+from transforms.receipts import ReceiptReader
+from transforms.storage import file_system_for, read_bytes, stat_file
+from transforms.worker_core import acquired_core, worker_core_config, worker_cores
 
 _STOP_SIBLINGS_SECS = 60.0
 
@@ -53,7 +54,7 @@ class RunReport:
         rows: Input rows of the whole job.
         seconds: Time in which units ran, all runs of the job together.
         total_seconds: From the call to here: planning, imports and model load included.
-        mean_batch_size: Rows per model call.
+        mean_batch_size: Rows per batch; the batch threads may merge small ones further.
         peak_rss_bytes: Largest resident memory of a worker.
         manifest: The content of `_manifest.json`.
     """
@@ -80,14 +81,17 @@ def run(options: PrecomputeOptions, clock: Clock | None = None) -> RunReport:
     started_secs = clock.now()
     runner = choose_runner(options.beam_args)
     output = options.output_path
-    with _planned(options, clock) as plan:
-        clear_scratch(output)
-        if is_complete(output) and _done_before(plan, output).units == len(plan.units):
-            say(f"the job in {output} is complete already")
-        else:
-            declare_unfinished(output)
-            _launch(options, runner, plan, clock)
-        return _report(plan, output, clock.now() - started_secs)
+    try:
+        with _planned(options, runner, clock) as plan:
+            clear_scratch(output)
+            if is_complete(output) and _done_before(plan, output).units == len(plan.units):
+                say(f"the job in {output} is complete already")
+            else:
+                declare_unfinished(output)
+                _launch(options, runner, plan, clock)
+            return _report(plan, output, clock.now() - started_secs)
+    finally:
+        worker_cores.close_idle()
 
 
 def write_template(options: PrecomputeOptions, clock: Clock | None = None) -> str:
@@ -104,7 +108,7 @@ def write_template(options: PrecomputeOptions, clock: Clock | None = None) -> st
         JobFailedError: The plan is written, the template is not.
     """
     runner = choose_runner(options.beam_args)
-    with _planned(options, clock or SystemClock()) as plan:
+    with _planned(options, runner, clock or SystemClock()) as plan:
         try:
             with _quiet_libraries(enabled=not options.verbose):
                 _run_pipeline(options, runner)
@@ -119,9 +123,10 @@ def write_template(options: PrecomputeOptions, clock: Clock | None = None) -> st
 
 
 @contextmanager
-def _planned(options: PrecomputeOptions, clock: Clock) -> Iterator[Plan]:
+def _planned(options: PrecomputeOptions, runner: RunnerChoice, clock: Clock) -> Iterator[Plan]:
     """Holds the lock on the output directory during the body, its plan resumed or written anew."""
     output = options.output_path
+    check_apart(output, options.input or (), options.model_base_path)
     resumed = check_usable(output, options.if_exists)
     _load_libraries()
     if resumed is not None:
@@ -130,7 +135,11 @@ def _planned(options: PrecomputeOptions, clock: Clock) -> Iterator[Plan]:
         plan = resumed
     else:
         plan = make_plan(options.plan_request(), options.execution)
-    with locked(output, take_over=options.take_over, clock=clock):
+        check_plan_apart(output, plan, options.input or ())
+    with (
+        _loaded_models(options, runner, plan),
+        locked(output, take_over=options.take_over, clock=clock),
+    ):
         if check_usable(output, options.if_exists) != resumed:
             raise FailedPreconditionError(
                 f"another job has changed --output={output} while this one was planned; give the same command again"
@@ -139,6 +148,18 @@ def _planned(options: PrecomputeOptions, clock: Clock) -> Iterator[Plan]:
             clear(output)
             plan = write_plan(plan, output)
         yield plan
+
+
+def _loaded_models(
+    options: PrecomputeOptions, runner: RunnerChoice, plan: Plan
+) -> AbstractContextManager[object]:
+    """Holds the models in memory where this process is the worker; elsewhere does nothing.
+
+    So a model that does not load is told before anything is written.
+    """
+    if not runner.is_in_process:
+        return nullcontext()
+    return acquired_core(worker_core_config(plan, options.execution))
 
 
 def _load_libraries() -> None:
@@ -155,23 +176,12 @@ def _check_unchanged(plan: Plan) -> None:
         found = fingerprint_version(model.path, file_system.list_files(model.path), file_system)
         check_fingerprint(model.path, model.fingerprint, found)
     for each in plan.inputs:
-        found_file = _stat(each.path)
-        if found_file != (each.size_bytes, each.mtime_secs):
-            what = "is gone" if found_file is None else "changed"
+        file = stat_file(each.path)
+        if file is None or (file.size_bytes, file.mtime_secs) != (each.size_bytes, each.mtime_secs):
+            what = "is gone" if file is None else "changed"
             raise FailedPreconditionError(
                 f"the input file {each.path} {what} since the job was planned, so resuming would mix old and new rows; start anew with --if_exists=overwrite"
             )
-
-
-def _stat(path: str) -> tuple[int, float] | None:
-    if is_local(path):
-        try:
-            stat = Path(path).stat()
-        except FileNotFoundError:
-            return None
-        return stat.st_size, stat.st_mtime
-    found = match_files(path)
-    return (found[0].size_bytes, found[0].mtime_secs) if found else None
 
 
 def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock: Clock) -> None:
@@ -187,7 +197,7 @@ def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock:
                 last_words=f"what was committed is safe; {options.how_to_resume}",
             ),
             _quiet_libraries(enabled=not options.verbose),
-            ProgressReporter(_progress_reader(plan, output, state, done, runner), clock),
+            ProgressReporter(_progress_reader(plan, state, done, runner), clock),
         ):
             try:
                 _run_pipeline(options, runner)
@@ -197,8 +207,6 @@ def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock:
         raise AbortedError(f"stopped: {error}") from error
     except Exception as error:
         raise _explain(error, state, output) from error
-    finally:
-        worker_cores.close_idle()
 
 
 def _run_pipeline(options: PrecomputeOptions, runner: RunnerChoice) -> None:
@@ -224,15 +232,22 @@ class _Done:
     rows: int
     size_bytes: int
     units: int
+    receipts: ReceiptReader
 
 
 def _done_before(plan: Plan, output: str) -> _Done:
-    receipts = [(unit, read_receipt(plan, unit, output)) for unit in plan.units]
-    done = [(unit, receipt) for unit, receipt in receipts if receipt is not None]
+    """Returns what is done; workers of this process need not read those receipts again."""
+    reader = job_state(output).receipts = ReceiptReader(plan, output)
+    return _done_now(plan, reader)
+
+
+def _done_now(plan: Plan, reader: ReceiptReader) -> _Done:
+    receipts = reader.refresh()
     return _Done(
-        rows=sum(receipt.rows_read for _, receipt in done),
-        size_bytes=sum(unit.size_bytes for unit, _ in done),
-        units=len(done),
+        rows=sum(each.rows_read for each in receipts.values()),
+        size_bytes=sum(plan.units[index].size_bytes for index in receipts),
+        units=len(receipts),
+        receipts=reader,
     )
 
 
@@ -247,7 +262,7 @@ def _starting_line(plan: Plan, done: _Done, runner: RunnerChoice) -> str:
 
 
 def _progress_reader(
-    plan: Plan, output: str, state: JobState, before: _Done, runner: RunnerChoice
+    plan: Plan, state: JobState, before: _Done, runner: RunnerChoice
 ) -> Callable[[], Progress]:
     """Returns what reads the progress: counters of this process, else the receipts."""
 
@@ -256,7 +271,7 @@ def _progress_reader(
         return _progress(plan, before, counters.rows, counters.bytes)
 
     def from_receipts() -> Progress:
-        now = _done_before(plan, output)
+        now = _done_now(plan, before.receipts)
         return _progress(plan, before, now.rows - before.rows, now.size_bytes - before.size_bytes)
 
     return from_counters if runner.is_in_process else from_receipts

@@ -6,12 +6,11 @@ Example:
     print(scores.to_pandas().head())
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from servable_core.errors import InvalidArgumentError
+from servable_core.errors import InternalError, InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec, find_signature
 from servable_core.sources.version_selection import parse_version_policy
 from transforms.binding import bind, closest
@@ -97,9 +96,12 @@ def predict(
             timeout_secs=ExecutionOptions().batch_timeout_secs,
             check=lambda: None,
         )
-        return pa.Table.from_batches(
+        result = pa.Table.from_batches(
             [to_record_batch(each.batch.columns, each.outputs[0], layout) for each in inferred]
         )
+    if result.num_rows != table.num_rows:
+        raise InternalError(f"{table.num_rows} rows went in, {result.num_rows} came out")
+    return result
 
 
 def _layout(
@@ -130,14 +132,11 @@ def _batches(
     table: pa.Table, batch_size: int, preprocess: BatchFunction | None
 ) -> Iterator[InputBatch]:
     """Yields at least one batch, so that an empty table gives an empty result with columns."""
-    starts = itertools.count(0, batch_size) if table.num_rows else iter([0])
-    for start in starts:
+    for start in range(0, max(table.num_rows, 1), batch_size):
         part = table.slice(start, batch_size).combine_chunks()
-        if start and not part.num_rows:
-            return
-        batches = part.to_batches()
-        batch = batches[0] if batches else _empty(table.schema)
-        yield InputBatch(columns=batch if preprocess is None else preprocess(batch))
+        # More than one where the strings of a column exceed the 2 GiB that an array can hold.
+        for batch in part.to_batches() or [_empty(table.schema)]:
+            yield InputBatch(columns=batch if preprocess is None else preprocess(batch))
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

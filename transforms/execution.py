@@ -4,12 +4,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.saved_model.tensorflow_runtime import TensorFlowThreads
 from servable_core.servables.signature import TensorSpec
 
 _TARGET_BATCH_BYTES = 1 << 20
+_MAX_BATCH_BYTES = 16 << 20  # so that many batches fit into what may be in flight
 _INPUTS_PER_TARGET = 4
 _MIN_BATCH_ROWS = 32
 _MAX_BATCH_ROWS = 65_536
@@ -50,8 +52,61 @@ class ExecutionOptions:
 
 
 def usable_cores() -> int:
-    """Returns the cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the cores that this process may keep busy: its own, or its container's share."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = _cgroup_cores(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    return max(1, math.ceil(min(cores or 1, quota)))
+
+
+def _cgroup_cores(mount: Path, membership: Path) -> float:
+    """Returns the smallest CPU quota of this process's control groups; infinity if there is none."""
+    quotas = [math.inf]
+    for directory in cgroup_directories(_text(membership)):
+        here = mount / directory
+        quotas.append(parse_cpu_max(_text(here / "cpu.max")))
+        quota, period = _text(here / "cpu.cfs_quota_us"), _text(here / "cpu.cfs_period_us")
+        quotas.append(parse_cpu_max(f"{quota} {period}"))
+    return min(quotas)
+
+
+def cgroup_directories(membership: str) -> list[str]:
+    """Returns where quotas may stand below the mount, by what /proc/self/cgroup says.
+
+    A group is bound by those above it, too. In a container the path is often the host's, and the
+    container's own group is the root of the mount.
+
+    Args:
+        membership: Lines such as `0::/user.slice/a` (v2) or `4:cpu,cpuacct:/docker/b` (v1).
+    """
+    found = dict.fromkeys(["", "cpu", "cpu,cpuacct"])
+    for line in membership.splitlines():
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        names = [controllers, *path.strip("/").split("/")]
+        for end in range(1, len(names) + 1):
+            found["/".join(names[:end]).strip("/")] = None
+    return [each for each in found if ".." not in each.split("/")]
+
+
+def parse_cpu_max(text: str) -> float:
+    """Returns the cores that `quota period` in microseconds allows; infinity if it is no limit.
+
+    Args:
+        text: As in cgroup v2's cpu.max, `200000 100000` or `max 100000`; v1 has -1 for no limit.
+    """
+    try:
+        quota, period = (int(each) for each in text.split())
+    except ValueError:  # "max", or there is no such file
+        return math.inf
+    return quota / period if quota > 0 and period > 0 else math.inf
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def batch_threads(options: ExecutionOptions, num_gpus: int) -> int:
@@ -75,7 +130,7 @@ def batch_size_for(inputs: Sequence[tuple[TensorSpec, tuple[int, ...]]]) -> int:
     """Returns a batch size by the bytes of a row, when none was asked for.
 
     A batch of about a mebibyte keeps a core's cache warm. Every input tensor costs a fixed effort per
-    call, so signatures with many inputs get batches that are larger in proportion.
+    call, so signatures with many inputs get batches that are larger in proportion, up to a bound.
 
     Args:
         inputs: Each input with the shape of one row; sizes of -1 are counted as 1.
@@ -83,7 +138,8 @@ def batch_size_for(inputs: Sequence[tuple[TensorSpec, tuple[int, ...]]]) -> int:
     row_bytes = sum(_row_bytes(tensor, row_shape) for tensor, row_shape in inputs)
     target = _TARGET_BATCH_BYTES * max(1, len(inputs) // _INPUTS_PER_TARGET)
     rows = 2 ** round(math.log2(max(1, target / max(1, row_bytes))))
-    return min(_MAX_BATCH_ROWS, max(_MIN_BATCH_ROWS, rows))
+    most = 2 ** math.floor(math.log2(max(1, _MAX_BATCH_BYTES / max(1, row_bytes))))
+    return min(_MAX_BATCH_ROWS, max(_MIN_BATCH_ROWS, min(rows, most)))
 
 
 def _row_bytes(tensor: TensorSpec, row_shape: tuple[int, ...]) -> int:

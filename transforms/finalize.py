@@ -13,8 +13,20 @@ from servable_core.errors import DataLossError
 from servable_core.runtime.executor import create_executor
 from transforms.formats.parquet import read_footer
 from transforms.plan import Plan
-from transforms.receipts import UNITS_DIRECTORY, OutputFile, Receipt, read_receipt
-from transforms.storage import TEMPORARY_DIRECTORY, create_file, delete_tree, write_bytes
+from transforms.receipts import (
+    UNITS_DIRECTORY,
+    OutputFile,
+    Receipt,
+    part_path,
+    read_receipt,
+)
+from transforms.storage import (
+    TEMPORARY_DIRECTORY,
+    create_file,
+    discard_tree,
+    file_system_for,
+    write_bytes,
+)
 
 MANIFEST_FILE = "_manifest.json"
 SUCCESS_FILE = "_SUCCESS"
@@ -42,15 +54,18 @@ def finalize(plan: Plan, output: str) -> None:
     """Checks that every unit is done and every row is there, then writes manifest and `_SUCCESS`.
 
     Raises:
-        DataLossError: A receipt is missing, or a part has other rows than its receipt says.
+        DataLossError: A receipt is missing, a part has other rows than its receipt says, or no
+            receipt names it.
     """
     receipts = _read_receipts(plan, output)
-    _check_footers([each for receipt in receipts for each in receipt.files], output)
+    files = [each for receipt in receipts for each in receipt.files]
+    _check_footers(files, output)
+    _check_no_strays(plan, files, output)
     _write_unit_table(receipts, output)
     manifest = json.dumps(_manifest(plan, receipts), indent=2).encode()
     write_bytes(output, f"{output}/{MANIFEST_FILE}", manifest)
     write_bytes(output, f"{output}/{SUCCESS_FILE}", b"")
-    delete_tree(f"{output}/{TEMPORARY_DIRECTORY}")
+    discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
 
 
 def _read_receipts(plan: Plan, output: str) -> list[Receipt]:
@@ -76,6 +91,29 @@ def _check_footers(files: Sequence[OutputFile], output: str) -> None:
                 raise DataLossError(
                     f"{each.path} has {rows} rows, its receipt says {each.rows}: something else wrote to {output}"
                 )
+
+
+def _check_no_strays(plan: Plan, files: Sequence[OutputFile], output: str) -> None:
+    """Checks that readers of the output will find no rows but those that were just counted."""
+    named = {each.path for each in files}
+    for directory in version_directories(plan):
+        found = file_system_for(output).list_files(f"{output}/{directory}")
+        paths = [each.path.removeprefix(f"{output}/") for each in found]
+        strays = [each for each in paths if each not in named and _is_read_as_part(each)]
+        if strays:
+            raise DataLossError(
+                f"{output}/{strays[0]} is in the output but of no unit of this job ({len(strays)} such files in {directory}): an earlier job left it there, or something else writes to {output}; delete it, then run the job again with --if_exists=resume"
+            )
+
+
+def _is_read_as_part(path: str) -> bool:
+    hidden = any(part.startswith(("_", ".")) for part in path.split("/"))
+    return path.endswith(".parquet") and not hidden
+
+
+def version_directories(plan: Plan) -> list[str]:
+    """Returns the directories that the plan's parts lie in, relative to the output directory."""
+    return [part_path(each.name, each.version, 0, 1).rpartition("/")[0] for each in plan.models]
 
 
 def _write_unit_table(receipts: Sequence[Receipt], output: str) -> None:

@@ -1,6 +1,6 @@
 """Rows on their way to the model: an Arrow RecordBatch, and raw serialized Examples beside it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,21 @@ SOURCE_FILE_COLUMN = "source_file"
 SOURCE_ROW_COLUMN = "source_row"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Consecutive rows of one input file.
+
+    Attributes:
+        path: The file.
+        first_row: Index in the file of the first of them.
+        num_rows: How many they are.
+    """
+
+    path: str
+    first_row: int
+    num_rows: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputBatch:
     """Some consecutive rows of a unit.
@@ -21,10 +36,16 @@ class InputBatch:
         columns: The columns or parsed features that the job needs; `num_rows` is right even if none.
         records: Serialized Examples as a rank-1 string tensor, or None when no input wants them.
             They stay a tensor because a detour through Arrow would copy every record twice.
+        records_bytes: Memory that `records` take, which the tensor does not tell.
+        input_bytes: About how many bytes of the input they were; 0 where the reader cannot tell.
+        origins: Where the rows come from, in their order; empty if they come from no file.
     """
 
     columns: pa.RecordBatch
     records: Any = None
+    records_bytes: int = 0
+    input_bytes: int = 0
+    origins: tuple[Origin, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -34,16 +55,51 @@ class InputBatch:
     @cached_property
     def size_bytes(self) -> int:
         """Returns about how much memory the rows take."""
-        # A string tensor does not tell its size; Examples of a few hundred bytes are typical.
-        records_bytes = 0 if self.records is None else 512 * self.num_rows
-        return int(self.columns.nbytes) + records_bytes
+        return int(self.columns.nbytes) + self.records_bytes
 
     def slice(self, start: int, stop: int) -> "InputBatch":
         """Returns rows [start, stop) without copying columns."""
+        if (start, stop) == (0, self.num_rows):
+            return self
+        records = None if self.records is None else self.records[start:stop]
         return InputBatch(
             columns=self.columns.slice(start, stop - start),
-            records=None if self.records is None else self.records[start:stop],
+            records=records,
+            records_bytes=0 if records is None else _content_bytes(records),
+            input_bytes=self.input_bytes * (stop - start) // max(1, self.num_rows),
+            origins=cut_origins(self.origins, start, stop),
         )
+
+    def locate(self, row: int) -> str:
+        """Returns where a row of the batch comes from, in words."""
+        before = 0
+        for each in self.origins:
+            if row < before + each.num_rows:
+                return f"row {each.first_row + row - before} of {each.path}"
+            before += each.num_rows
+        return f"its row {row}"
+
+
+def cut_origins(origins: Iterable[Origin], start: int, stop: int) -> tuple[Origin, ...]:
+    """Returns where rows [start, stop) come from."""
+    kept = []
+    first = 0
+    for each in origins:
+        low, high = max(start, first), min(stop, first + each.num_rows)
+        if low < high:
+            first_row = each.first_row + low - first
+            kept.append(Origin(path=each.path, first_row=first_row, num_rows=high - low))
+        first += each.num_rows
+    return tuple(kept)
+
+
+def _content_bytes(records: Any) -> int:
+    if isinstance(records, np.ndarray):
+        return sum(map(len, records))
+    from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
+
+    tf = import_tensorflow()
+    return int(tf.reduce_sum(tf.cast(tf.strings.length(records), tf.int64)))
 
 
 def only_rows(num_rows: int) -> pa.RecordBatch:
@@ -57,11 +113,16 @@ def concat_batches(batches: list[InputBatch]) -> InputBatch:
     """Returns the rows of all `batches` (at least one) in order; a single one is passed through."""
     if len(batches) == 1:
         return batches[0]
-    columns = pa.concat_batches([each.columns for each in batches])
     records = None
     if batches[0].records is not None:
         records = concat_arrays([each.records for each in batches])
-    return InputBatch(columns=columns, records=records)
+    return InputBatch(
+        columns=pa.concat_batches([each.columns for each in batches]),
+        records=records,
+        records_bytes=sum(each.records_bytes for each in batches),
+        input_bytes=sum(each.input_bytes for each in batches),
+        origins=tuple(origin for each in batches for origin in each.origins),
+    )
 
 
 def concat_arrays(arrays: Any) -> Any:
@@ -71,23 +132,3 @@ def concat_arrays(arrays: Any) -> Any:
     from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 
     return import_tensorflow().concat(arrays, axis=0)
-
-
-def rebatch(batches: Iterable[InputBatch], batch_rows: int) -> Iterator[InputBatch]:
-    """Yields the same rows in batches of exactly `batch_rows`; only the last may be smaller.
-
-    Batches are thereby cut at fixed offsets of the unit, however the files are laid out.
-    """
-    pending: list[InputBatch] = []
-    pending_rows = 0
-    for batch in batches:
-        start = 0
-        while batch.num_rows - start >= batch_rows - pending_rows:
-            stop = start + batch_rows - pending_rows
-            yield concat_batches([*pending, batch.slice(start, stop)])
-            pending, pending_rows, start = [], 0, stop
-        if start < batch.num_rows:
-            pending.append(batch.slice(start, batch.num_rows))
-            pending_rows += batch.num_rows - start
-    if pending:
-        yield concat_batches(pending)

@@ -12,7 +12,14 @@ from servable_core.runtime.executor import create_executor
 from servable_core.runtime.file_system import FileInfo
 from transforms.formats import parquet, tfrecord
 from transforms.plan import UnitRange
-from transforms.storage import absolute_path, file_system_for, is_local, match_files
+from transforms.storage import (
+    absolute_path,
+    file_system_for,
+    has_glob_signs,
+    is_local,
+    match_files,
+    stat_file,
+)
 
 FORMATS = ("parquet", "tfrecord")
 _SUFFIXES = {
@@ -47,6 +54,8 @@ class InputDescription:
 def find_inputs(patterns: Sequence[str]) -> list[FileInfo]:
     """Returns the files that globs, directories and paths name, sorted, each once.
 
+    What names a file or a local directory exactly is no glob, whatever signs are in it.
+
     Raises:
         NotFoundError: A pattern matches nothing.
         InvalidArgumentError: A pattern is empty.
@@ -72,6 +81,9 @@ def _counts(file: FileInfo) -> bool:
 def _match(pattern: str) -> list[FileInfo]:
     if is_local(pattern) and Path(pattern).is_dir():
         return _visible(pattern, file_system_for(pattern).list_files(pattern))
+    exact = stat_file(pattern) if has_glob_signs(pattern) else None
+    if exact is not None:
+        return [exact]
     matched = match_files(pattern)
     if not matched and not is_local(pattern):
         return _visible(pattern, file_system_for(pattern).list_files(pattern))
@@ -91,7 +103,7 @@ def _visible(directory: str, files: Iterable[FileInfo]) -> list[FileInfo]:
 
 
 def _quoting_hint(pattern: str) -> str:
-    return "" if any(sign in pattern for sign in "*?[") else " (a glob needs quotes in the shell)"
+    return "" if has_glob_signs(pattern) else " (a glob needs quotes in the shell)"
 
 
 def detect_format(files: Sequence[FileInfo], given: str | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from servable_core.runtime.abort_token import AbortToken
 from servable_core.runtime.clock import Clock
+from transforms.receipts import ReceiptReader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +20,7 @@ class JobCounters:
 
     Attributes:
         rows: Input rows whose outputs are written, if not yet committed.
-        bytes: Input bytes of committed units.
+        bytes: Input bytes of committed units, and about those of rows written but not committed.
         units: Committed units.
         batches: Model calls of committed units.
     """
@@ -37,6 +38,8 @@ class JobState:
         """Makes the state; `stops_siblings` where nobody would retry a failed unit."""
         self._stops_siblings = stops_siblings
         self.abort = AbortToken()
+        # What the launcher read at the start of this run; None in other processes.
+        self.receipts: ReceiptReader | None = None
         self._changed = threading.Condition()
         self._rows = 0  # Guarded by _changed, as all below.
         self._bytes = 0
@@ -63,8 +66,13 @@ class JobState:
         with self._changed:
             self._rows += num_rows
 
+    def add_bytes(self, size_bytes: int) -> None:
+        """Counts input bytes; negative ones take back those of an attempt that failed."""
+        with self._changed:
+            self._bytes += size_bytes
+
     def add_unit(self, size_bytes: int, num_batches: int) -> None:
-        """Counts a committed unit."""
+        """Counts a committed unit; `size_bytes` are those that are not counted yet."""
         with self._changed:
             self._units += 1
             self._bytes += size_bytes

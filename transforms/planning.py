@@ -8,6 +8,11 @@ import pyarrow as pa
 
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.file_system import FileInfo
+from servable_core.servables.saved_model.tensorflow_runtime import (
+    configure_threads,
+    current_threads,
+    num_gpus,
+)
 from servable_core.servables.signature import SignatureSpec, find_signature
 from servable_core.sources.version_selection import VersionPolicy
 from transforms.binding import Binding, bind, closest
@@ -79,6 +84,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     Raises:
         ServableCoreError: Anything that can be known to be wrong before a worker starts.
     """
+    _configure_tensorflow(execution)
     load_function("--postprocess", request.postprocess)
     models = resolve_models(request.model_base_path, request.model_name, request.versions)
     signatures = [
@@ -275,10 +281,16 @@ def _features(
     }
 
 
+def _configure_tensorflow(execution: ExecutionOptions) -> None:
+    """Sets TensorFlow's threads before the user's functions, or ours, make it start with others."""
+    gpus = num_gpus()
+    configure_threads(tensorflow_threads(batch_threads(execution, gpus), gpus))
+
+
 def _content(
     request: PlanRequest, execution: ExecutionOptions, input_format: str, batch_size: int
 ) -> ContentOptions:
-    threads = tensorflow_threads(batch_threads(execution, num_gpus=0), num_gpus=0)
+    threads = current_threads()
     return ContentOptions(
         input_format=input_format,
         signature_name=request.signature_name,

@@ -4,9 +4,11 @@ Impulse -> pending unit numbers -> Reshuffle -> process each unit -> count -> fi
 Nothing but unit numbers and counts crosses a stage boundary: both are integers, and their coders say so.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -17,23 +19,22 @@ from servable_core.errors import AbortedError, FailedPreconditionError
 from servable_core.runtime.clock import SystemClock
 from servable_core.runtime.retry import RetryOptions, retry
 from transforms.execution import ExecutionOptions
-from transforms.failures import UnitFailedError, describe_failure, is_transient, record_failure
+from transforms.failures import (
+    UnitFailedError,
+    describe_failure,
+    is_transient,
+    read_first_failure,
+    record_failure,
+)
 from transforms.finalize import finalize
 from transforms.job_state import job_state
-from transforms.plan import Plan, read_plan
+from transforms.plan import Plan, Unit, shared_plan
 from transforms.process_unit import UnitJob, create_unit_job, process_unit
-from transforms.receipts import read_receipt
-from transforms.worker_core import WorkerCoreConfig, acquired_core
+from transforms.receipts import ReceiptReader
+from transforms.worker_core import acquired_core, worker_core_config
 
-
-def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreConfig:
-    """Returns the configuration that all workers of the job share."""
-    return WorkerCoreConfig(
-        models=plan.models,
-        execution=execution,
-        merges_tasks=plan.content.deterministic_batch_size is None,
-        recorded_threads=plan.content.deterministic_threads,
-    )
+_logger = logging.getLogger(__name__)
+_logger.setLevel(logging.WARNING)  # the command line shows errors only, and this
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,10 +44,13 @@ class PrecomputeUnits(beam.PTransform):
     Attributes:
         output: Output directory with a plan.
         execution: Limits of one worker.
+        stops_siblings: Whether a failed unit stops the workers in other processes. Only where the
+            launcher clears old failures first and no runner tries a unit again.
     """
 
     output: str
     execution: ExecutionOptions
+    stops_siblings: bool = False
 
     def expand(self, pbegin: PBegin) -> PCollection[int]:
         """Returns the number of units done in this run, once they are all committed."""
@@ -56,14 +60,20 @@ class PrecomputeUnits(beam.PTransform):
             | "ListPendingUnits" >> beam.ParDo(_ListPendingUnitsFn(output=self.output))
             | "SpreadUnits" >> beam.Reshuffle()
             | "ProcessUnits"
-            >> beam.ParDo(_ProcessUnitFn(output=self.output, execution=self.execution))
+            >> beam.ParDo(
+                _ProcessUnitFn(
+                    output=self.output,
+                    execution=self.execution,
+                    stops_siblings=self.stops_siblings,
+                )
+            )
             | "CountUnits" >> beam.CombineGlobally(_CountUnits())
             | "Finalize" >> beam.ParDo(_FinalizeFn(output=self.output))
         )
 
 
 def _require_plan(output: str) -> Plan:
-    plan = read_plan(output)
+    plan = shared_plan(output)
     if plan is None:
         raise FailedPreconditionError(f"{output} has no plan: it was deleted while the job ran")
     return plan
@@ -77,9 +87,11 @@ class _ListPendingUnitsFn(beam.DoFn):
 
     def process(self, _element: bytes) -> Iterator[int]:
         plan = _require_plan(self.output)
-        for unit in plan.units:
-            if read_receipt(plan, unit, self.output) is None:
-                yield unit.index
+        reader = job_state(self.output).receipts
+        if reader is None or reader.plan.plan_id != plan.plan_id:
+            reader = ReceiptReader(plan, self.output)
+        done = reader.refresh()
+        yield from (unit.index for unit in plan.units if unit.index not in done)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -88,11 +100,13 @@ class _ProcessUnitFn(beam.DoFn):
 
     output: str
     execution: ExecutionOptions
+    stops_siblings: bool
     _job: UnitJob | None = field(default=None, init=False, repr=False)
     _resources: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"output": self.output, "execution": self.execution}
+        names = ("output", "execution", "stops_siblings")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # a fresh instance, on a worker
@@ -114,12 +128,26 @@ class _ProcessUnitFn(beam.DoFn):
     def process(self, unit_index: int) -> Iterator[int]:
         if self._job is None:
             raise FailedPreconditionError("process was called before setup")
+        if self.stops_siblings:
+            stop_after_failure(self._job)
         run_unit(unit_index, self._job)
         yield unit_index
 
     def teardown(self) -> None:
         self._job = None
         self._resources.close()
+
+
+def stop_after_failure(job: UnitJob) -> None:
+    """Stops the units of this process if one has failed in another process.
+
+    Raises:
+        AbortedError: One has.
+    """
+    failure = read_first_failure(job.output)
+    if failure is not None:
+        job.state.abort.set(failure)
+        job.state.abort.check()
 
 
 def run_unit(unit_index: int, job: UnitJob) -> None:
@@ -138,6 +166,7 @@ def run_unit(unit_index: int, job: UnitJob) -> None:
                 is_transient=is_transient,
                 options=RetryOptions(max_num_retries=job.execution.max_unit_retries),
                 abort=job.state.abort,
+                on_retry=partial(_log_retry, unit),
             )
         except AbortedError:
             raise
@@ -148,6 +177,10 @@ def run_unit(unit_index: int, job: UnitJob) -> None:
             job.state.fail(message)
             record_failure(job.output, unit, message, error)
             raise UnitFailedError(message) from error
+
+
+def _log_retry(unit: Unit, error: Exception, secs: float) -> None:
+    _logger.warning("unit %d: %s; trying again in %.1f s", unit.index, error, secs)
 
 
 @beam.typehints.with_input_types(int)

@@ -145,67 +145,86 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
     if done is not None:
         return done
     started_secs = job.clock.wall_time()
-    counted = _CountedRows(job.state)
+    attempt = _Attempt(unit, job.state)
     try:
-        files, num_batches = _run(unit, job, counted)
+        files = _run(unit, job, attempt)
+        receipt = Receipt(
+            plan_id=job.plan.plan_id,
+            unit=unit.index,
+            rows_read=attempt.rows_read,
+            files=files,
+            num_batches=attempt.num_batches,
+            started_secs=started_secs,
+            ended_secs=job.clock.wall_time(),
+            peak_rss_bytes=peak_rss_bytes(),
+        )
+        write_receipt(receipt, job.output, len(job.plan.units))
     except BaseException:
-        job.state.add_rows(-counted.rows)
+        attempt.take_back()
         raise
-    receipt = Receipt(
-        plan_id=job.plan.plan_id,
-        unit=unit.index,
-        rows_read=counted.rows,
-        files=files,
-        num_batches=num_batches,
-        started_secs=started_secs,
-        ended_secs=job.clock.wall_time(),
-        peak_rss_bytes=peak_rss_bytes(),
-    )
-    write_receipt(receipt, job.output)
-    job.state.add_unit(unit.size_bytes, num_batches)
+    job.state.add_unit(unit.size_bytes - attempt.bytes_written, attempt.num_batches)
     return receipt
 
 
-class _CountedRows:
-    """Rows of one attempt, counted in the job's progress as they are written."""
+class _Attempt:
+    """What one attempt at a unit has read and written; the latter counts in the job's progress."""
 
-    def __init__(self, state: JobState) -> None:
+    def __init__(self, unit: Unit, state: JobState) -> None:
+        self._unit = unit
         self._state = state
-        self.rows = 0
+        self._rows_written = 0
+        self.rows_read = 0  # Grows on the reader's thread.
+        self.bytes_written = 0  # Input bytes that the rows written stand for.
+        self.num_batches = 0
 
-    def add(self, num_rows: int) -> None:
-        self.rows += num_rows
-        self._state.add_rows(num_rows)
+    def add_written(self, batch: InputBatch) -> None:
+        num_bytes = min(batch.input_bytes, self._unit.size_bytes - self.bytes_written)
+        self._rows_written += batch.num_rows
+        self.bytes_written += num_bytes
+        self.num_batches += 1
+        self._state.add_rows(batch.num_rows)
+        self._state.add_bytes(num_bytes)
+
+    def take_back(self) -> None:
+        self._state.add_rows(-self._rows_written)
+        self._state.add_bytes(-self.bytes_written)
 
 
-def _run(unit: Unit, job: UnitJob, counted: _CountedRows) -> tuple[tuple[OutputFile, ...], int]:
-    """Writes the unit's parts; returns them and the number of batches."""
-    num_batches = 0
-    with closing(infer_unit(unit, job)) as batches:
+def _run(unit: Unit, job: UnitJob, attempt: _Attempt) -> tuple[OutputFile, ...]:
+    """Writes the unit's parts, and returns them."""
+    with closing(_infer_unit(unit, job, attempt)) as batches:
         first = next(batches, None)
         if first is None:
-            return (), 0
+            _check_rows(unit, attempt.rows_read, [0])
+            return ()
         paths = [_part(job, model, unit) for model in job.plan.models]
         with part_writers(job.output, [f"{job.output}/{path}" for path in paths]) as writers:
-            for outputs in itertools.chain([first], batches):
+            for batch, outputs in itertools.chain([first], batches):
                 for writer, rows in zip(writers, outputs, strict=True):
                     writer.write(rows)
-                counted.add(outputs[0].num_rows)
-                num_batches += 1
-            _check_rows(unit, counted.rows, [each.rows for each in writers])
+                attempt.add_written(batch)
+            _check_rows(unit, attempt.rows_read, [each.rows for each in writers])
             job.state.abort.check()  # the last moment: from here on the parts become visible
-    files = tuple(
+    return tuple(
         _output_file(model, path, writer)
         for model, path, writer in zip(job.plan.models, paths, writers, strict=True)
     )
-    return files, num_batches
 
 
 def infer_unit(unit: Unit, job: UnitJob) -> Generator[tuple[pa.RecordBatch, ...], None, None]:
     """Yields the output rows of each batch of the unit, in order: one RecordBatch for each model."""
+    with closing(_infer_unit(unit, job, _Attempt(unit, job.state))) as batches:
+        for _, outputs in batches:
+            yield outputs
+
+
+def _infer_unit(
+    unit: Unit, job: UnitJob, attempt: _Attempt
+) -> Generator[tuple[InputBatch, tuple[pa.RecordBatch, ...]], None, None]:
+    """Yields each batch of the unit with its output rows."""
     with (
         Prefetcher(
-            _read(unit, job),
+            _read(unit, job, attempt),
             size_bytes=lambda batch: batch.size_bytes,
             max_bytes=_READ_AHEAD_BYTES,
             name=f"read_unit_{unit.index}",
@@ -213,18 +232,20 @@ def infer_unit(unit: Unit, job: UnitJob) -> Generator[tuple[pa.RecordBatch, ...]
         closing(_infer(iter(batches), job)) as inferred,
     ):
         for each in inferred:
-            yield tuple(
+            outputs = tuple(
                 _output_rows(each, index, stage, job.postprocess)
                 for index, stage in enumerate(job.stages)
             )
+            yield each.batch, outputs
 
 
 def _part(job: UnitJob, model: PinnedModel, unit: Unit) -> str:
     return part_path(model.name, model.version, unit.index, len(job.plan.units))
 
 
-def _read(unit: Unit, job: UnitJob) -> Iterator[InputBatch]:
+def _read(unit: Unit, job: UnitJob, attempt: _Attempt) -> Iterator[InputBatch]:
     for batch in read_unit(unit, job.plan.inputs, read_options(job.plan, job.execution)):
+        attempt.rows_read += batch.num_rows
         if job.preprocess is None:
             yield batch
         else:
@@ -253,6 +274,7 @@ def read_options(plan: Plan, execution: ExecutionOptions) -> ReadOptions:
         with_records=plan.reads_records,
         with_source=plan.content.key is None,
         batch_rows=batch_rows(plan, execution),
+        fixed_rows=plan.content.deterministic_batch_size is not None,
     )
 
 

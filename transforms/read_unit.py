@@ -1,21 +1,22 @@
-"""Reads the rows of one unit as batches cut at fixed offsets: the first stage of the data flow."""
+"""Reads the rows of one unit in batches: the first stage of the data flow."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from servable_core.errors import DataLossError
 from transforms.formats import parquet, tfrecord
-from transforms.input_batch import (
-    SOURCE_FILE_COLUMN,
-    SOURCE_ROW_COLUMN,
-    InputBatch,
-    concat_batches,
-    rebatch,
-)
+from transforms.formats.tfrecord_blocks import RecordBlock, read_blocks
+from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch, Origin
 from transforms.plan import InputFile, Unit, UnitRange
+from transforms.rebatch import rebatch_cheaply, rebatch_exactly
+
+_MAX_BATCH_BYTES = 32 << 20
+
+Rows = TypeVar("Rows", InputBatch, RecordBlock)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +30,7 @@ class ReadOptions:
         with_records: Whether serialized Examples are kept beside the columns.
         with_source: Whether `source_file` and `source_row` are added.
         batch_rows: Rows of a batch.
+        fixed_rows: Whether batches are cut at fixed rows, however large, so that runs are alike.
     """
 
     input_format: str
@@ -37,75 +39,86 @@ class ReadOptions:
     with_records: bool
     with_source: bool
     batch_rows: int
+    fixed_rows: bool = False
 
 
 def read_unit(
     unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
 ) -> Iterator[InputBatch]:
-    """Yields the unit's rows in order, `batch_rows` at a time; the last batch may be smaller.
+    """Yields the unit's rows in order, at most `batch_rows` at a time.
 
     Each range is opened once and read once, front to back, on the caller's thread.
 
     Raises:
         DataLossError: The input is corrupt, or has not the rows that were planned.
     """
-    return rebatch(_read_ranges(unit, inputs, options), options.batch_rows)
+    is_tfrecord = options.input_format == "tfrecord"
+    read = _read_tfrecord if is_tfrecord else _read_parquet
+    batches = read(unit, inputs, options)
+    if options.fixed_rows:
+        batches = rebatch_exactly(batches, options.batch_rows)
+    else:
+        batches = rebatch_cheaply(batches, options.batch_rows, _MAX_BATCH_BYTES)
+    return map(_with_source, batches) if options.with_source else batches
 
 
-def _read_ranges(
+def _read_tfrecord(
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+) -> Iterator[InputBatch]:
+    return tfrecord.parse_blocks(
+        _blocks(unit, inputs, options.batch_rows),
+        options.features,
+        options.batch_rows,
+        with_records=options.with_records,
+    )
+
+
+def _blocks(unit: Unit, inputs: Sequence[InputFile], block_rows: int) -> Iterator[RecordBlock]:
+    for each in unit.ranges:
+        path = inputs[each.file_index].path
+        yield from _planned_rows(read_blocks(path, block_rows), path, each)
+
+
+def _read_parquet(
     unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
 ) -> Iterator[InputBatch]:
     for each in unit.ranges:
         path = inputs[each.file_index].path
-        num_rows = 0
-        for batch in _limit(_read_range(path, each, options), each.num_rows):
-            first_row = each.first_row + num_rows
-            num_rows += batch.num_rows
-            yield _with_source(batch, path, first_row) if options.with_source else batch
-        if each.num_rows not in (-1, num_rows):
-            raise DataLossError(
-                f"{path} gave {num_rows} rows where {each.num_rows} were planned: it changed while the job ran"
-            )
+        yield from _planned_rows(_parquet_range(path, each, options), path, each)
 
 
-def _read_range(path: str, part: UnitRange, options: ReadOptions) -> Iterator[InputBatch]:
-    if options.input_format == "tfrecord":
-        yield from tfrecord.read_batches(
-            path, options.features, options.batch_rows, with_records=options.with_records
-        )
-        return
+def _parquet_range(path: str, part: UnitRange, options: ReadOptions) -> Iterator[InputBatch]:
+    first_row = part.first_row
     for columns in parquet.read_rows(
         path, part.first_group, part.end_group, options.columns, options.batch_rows
     ):
-        yield InputBatch(columns=columns.replace_schema_metadata(None))
+        origin = Origin(path=path, first_row=first_row, num_rows=columns.num_rows)
+        yield InputBatch(columns=columns.replace_schema_metadata(None), origins=(origin,))
+        first_row += columns.num_rows
 
 
-def _limit(batches: Iterator[InputBatch], num_rows: int) -> Iterator[InputBatch]:
-    """Stops after `num_rows` rows; -1 means never."""
-    left = num_rows
+def _planned_rows(batches: Iterator[Rows], path: str, part: UnitRange) -> Iterator[Rows]:
+    """Yields the range's rows and no more, and checks that all are there; -1 means any number."""
+    num_rows = 0
     for batch in batches:
-        if num_rows == -1 or batch.num_rows < left:
-            left -= batch.num_rows
-            yield batch
-            continue
-        yield batch.slice(0, left)
-        return
+        left = batch.num_rows if part.num_rows == -1 else part.num_rows - num_rows
+        num_rows += min(left, batch.num_rows)
+        yield batch if batch.num_rows <= left else batch.slice(0, left)
+        if num_rows == part.num_rows:
+            return
+    if part.num_rows not in (-1, num_rows):
+        raise DataLossError(
+            f"{path} gave {num_rows} rows where {part.num_rows} were planned: it changed while the job ran"
+        )
 
 
-def _with_source(batch: InputBatch, path: str, first_row: int) -> InputBatch:
-    num_rows = batch.num_rows
+def _with_source(batch: InputBatch) -> InputBatch:
+    paths = [pa.repeat(each.path, each.num_rows) for each in batch.origins]
+    rows = [np.arange(each.num_rows, dtype=np.int64) + each.first_row for each in batch.origins]
     added = {
-        SOURCE_FILE_COLUMN: pa.repeat(path, num_rows),
-        SOURCE_ROW_COLUMN: pa.array(np.arange(first_row, first_row + num_rows, dtype=np.int64)),
+        SOURCE_FILE_COLUMN: pa.concat_arrays(paths),
+        SOURCE_ROW_COLUMN: pa.array(np.concatenate(rows)),
     }
     names = [*batch.columns.schema.names, *added]
     arrays = [*batch.columns.columns, *added.values()]
     return replace(batch, columns=pa.RecordBatch.from_arrays(arrays, names=names))
-
-
-def read_whole_unit(
-    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
-) -> InputBatch | None:
-    """Returns all rows of a small unit in one batch, or None when it has none."""
-    batches = list(read_unit(unit, inputs, options))
-    return concat_batches(batches) if batches else None

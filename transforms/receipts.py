@@ -1,17 +1,24 @@
 """Receipts: what a unit committed. A unit with a valid receipt is never run again."""
 
 import json
-from collections.abc import Sequence
+import re
+import stat
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from servable_core.runtime.executor import create_executor
 from transforms.plan import Plan, Unit
-from transforms.storage import is_local, read_bytes, write_bytes
+from transforms.storage import file_system_for, is_local, read_bytes, write_bytes
 
 UNITS_DIRECTORY = "_units"
 PARTITION_COLUMNS = ("model_name", "model_version")  # what the directories of parts stand for
+_MIN_DIGITS = 5
+_NUM_THREADS = 16
+_RECEIPT_NAME = re.compile(r"unit-([0-9]+)\.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,23 +67,27 @@ class Receipt:
     peak_rss_bytes: int
 
 
-def receipt_path(output: str, unit: int) -> str:
-    """Returns where the receipt of `unit` lies."""
-    return f"{output}/{UNITS_DIRECTORY}/unit-{unit:05d}.json"
+def receipt_path(output: str, unit: int, num_units: int = 0) -> str:
+    """Returns where the receipt of `unit` lies; names sort by unit where `num_units` is right."""
+    return f"{output}/{UNITS_DIRECTORY}/unit-{_padded(unit, num_units)}.json"
 
 
 def part_path(model_name: str, model_version: int, unit: int, num_units: int) -> str:
     """Returns a part's path relative to the output directory, Hive-style: with odd signs escaped."""
     return (
         f"model_name={quote(model_name, safe='')}/model_version={model_version}"
-        f"/part-{unit:05d}-of-{num_units:05d}.parquet"
+        f"/part-{_padded(unit, num_units)}-of-{_padded(num_units, num_units)}.parquet"
     )
 
 
-def write_receipt(receipt: Receipt, output: str) -> None:
+def _padded(number: int, num_units: int) -> str:
+    return str(number).zfill(max(_MIN_DIGITS, len(str(num_units))))
+
+
+def write_receipt(receipt: Receipt, output: str, num_units: int = 0) -> None:
     """Writes the receipt atomically: from here on the unit is done."""
     content = json.dumps(asdict(receipt), indent=1).encode()
-    write_bytes(output, receipt_path(output, receipt.unit), content)
+    write_bytes(output, receipt_path(output, receipt.unit, num_units), content)
 
 
 def read_receipt(plan: Plan, unit: Unit, output: str) -> Receipt | None:
@@ -85,7 +96,78 @@ def read_receipt(plan: Plan, unit: Unit, output: str) -> Receipt | None:
     Valid means: it parses, belongs to this plan, has the planned rows, one part for each model, and
     every local part is there with the size that was written.
     """
-    receipt = _parse(read_bytes(receipt_path(output, unit.index)))
+    names = [receipt_path(output, unit.index, each) for each in (len(plan.units), 0)]
+    contents = (read_bytes(name) for name in dict.fromkeys(names))
+    found = (_valid(content, plan, unit, output) for content in contents if content is not None)
+    return next((receipt for receipt in found if receipt is not None), None)
+
+
+class ReceiptReader:
+    """The valid receipts of a job, read as they appear: each file once. Thread-safe.
+
+    Believes what it has read: a receipt that goes, or a part of it, is for the last stage to find.
+
+    Attributes:
+        plan: The job's plan.
+    """
+
+    def __init__(self, plan: Plan, output: str) -> None:
+        self.plan = plan
+        self._output = output
+        self._lock = threading.Lock()
+        self._receipts: dict[int, Receipt] = {}  # Guarded by _lock.
+
+    def refresh(self) -> Mapping[int, Receipt]:
+        """Returns the receipts by unit, having read those that are new since the last call.
+
+        Raises:
+            Exception: What the store raised; the next call goes on from there.
+        """
+        with self._lock:
+            listed = _list_receipts(self._output)
+            new = [
+                (self.plan.units[unit], path)
+                for unit, path in listed
+                if unit < len(self.plan.units) and unit not in self._receipts
+            ]
+            self._read(new)
+            return dict(self._receipts)
+
+    def _read(self, files: Sequence[tuple[Unit, str]]) -> None:
+        # Local files are read so quickly that threads would only wait for each other.
+        num_threads = 0 if is_local(self._output) else min(_NUM_THREADS, len(files))
+        with create_executor(num_threads, "receipts") as executor:
+            for receipt in executor.map(self._read_one, files):
+                if receipt is not None:
+                    self._receipts[receipt.unit] = receipt
+
+    def _read_one(self, file: tuple[Unit, str]) -> Receipt | None:
+        unit, path = file
+        try:
+            with file_system_for(path).open(path) as stream:
+                content = stream.read()
+        except FileNotFoundError:  # deleted since it was listed
+            return None
+        return _valid(content, self.plan, unit, self._output)
+
+
+def _list_receipts(output: str) -> list[tuple[int, str]]:
+    """Returns unit and path of every receipt; listing is one request, or some, not one for each."""
+    directory = f"{output}/{UNITS_DIRECTORY}"
+    found = ((_RECEIPT_NAME.fullmatch(name), name) for name in _names(directory))
+    return [(int(match[1]), f"{directory}/{name}") for match, name in found if match]
+
+
+def _names(directory: str) -> Iterable[str]:
+    if is_local(directory):
+        path = Path(directory)
+        return [each.name for each in path.iterdir()] if path.is_dir() else []
+    files = file_system_for(directory).list_files(directory)
+    return [each.path.rpartition("/")[2] for each in files]
+
+
+def _valid(content: bytes, plan: Plan, unit: Unit, output: str) -> Receipt | None:
+    receipt = _parse(content)
     if receipt is None or receipt.plan_id != plan.plan_id or receipt.unit != unit.index:
         return None
     if unit.num_rows is not None and receipt.rows_read != unit.num_rows:
@@ -96,9 +178,7 @@ def read_receipt(plan: Plan, unit: Unit, output: str) -> Receipt | None:
     return receipt
 
 
-def _parse(content: bytes | None) -> Receipt | None:
-    if content is None:
-        return None
+def _parse(content: bytes) -> Receipt | None:
     try:
         fields: dict[str, Any] = json.loads(content)
         files = tuple(OutputFile(**each) for each in fields.pop("files"))
@@ -110,8 +190,12 @@ def _parse(content: bytes | None) -> Receipt | None:
 def _parts_are_there(files: Sequence[OutputFile], output: str) -> bool:
     if not is_local(output):
         return True  # an object appears whole; the last stage reads every footer
-    for each in files:
-        path = Path(output) / each.path
-        if not path.is_file() or path.stat().st_size != each.size_bytes:
-            return False
-    return True
+    return all(_is_file_of(f"{output}/{each.path}", each.size_bytes) for each in files)
+
+
+def _is_file_of(path: str, size_bytes: int) -> bool:
+    try:
+        found = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes

@@ -4,8 +4,10 @@ Committing is atomic: a local file is written under a temporary name and renamed
 an object only once it is closed, so the final name is written directly.
 """
 
+import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -17,15 +19,22 @@ from typing import Any, BinaryIO
 
 from typing_extensions import override
 
-from servable_core.errors import NotFoundError
+from servable_core.errors import FailedPreconditionError, NotFoundError, ServableCoreError
 from servable_core.runtime.file_system import FileInfo, FileSystem, LocalFileSystem
 
 TEMPORARY_DIRECTORY = "_tmp"
+TEMPORARY_NAME = re.compile(r"\d+-[0-9a-f]{32}")  # what create_file calls its files in there
+_GLOB_SIGNS = re.compile(r"[*?\[]")
 
 
 def is_local(path: str) -> bool:
     """Whether `path` lies in this machine's file system."""
     return "://" not in path
+
+
+def has_glob_signs(path: str) -> bool:
+    """Whether `path` may be meant as a glob; it may as well be the name of a file."""
+    return _GLOB_SIGNS.search(path) is not None
 
 
 def absolute_path(path: str) -> str:
@@ -38,7 +47,11 @@ class BeamFileSystem(FileSystem):
 
     @override
     def list_files(self, directory: str) -> list[FileInfo]:
-        return match_files(directory.rstrip("/") + "/**")
+        prefix = directory.rstrip("/") + "/"
+        if not has_glob_signs(prefix):
+            return match_files(f"{prefix}**")
+        found = match_files(_GLOB_SIGNS.sub("?", prefix) + "**")  # Beam has no way to quote them
+        return [each for each in found if each.path.startswith(prefix)]
 
     @override
     def open(self, path: str) -> BinaryIO:
@@ -67,14 +80,39 @@ def match_files(pattern: str) -> list[FileInfo]:
         found = FileSystems.match([pattern])[0].metadata_list
     except BeamIOError as error:
         raise NotFoundError(f"{pattern} cannot be listed: {error}") from error
-    return sorted(
-        FileInfo(
-            path=each.path,
-            size_bytes=int(each.size_in_bytes),
-            mtime_secs=float(each.last_updated_in_seconds or 0.0),
-        )
-        for each in found
+    return sorted(_file_info(each) for each in found)
+
+
+def _file_info(metadata: Any) -> FileInfo:
+    return FileInfo(
+        path=metadata.path,
+        size_bytes=int(metadata.size_in_bytes),
+        mtime_secs=float(metadata.last_updated_in_seconds or 0.0),
     )
+
+
+def stat_file(path: str) -> FileInfo | None:
+    """Returns the file of exactly this name, glob signs and all, or None when there is none."""
+    if is_local(path):
+        return _stat_local(Path(path))
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        file_system = FileSystems.get_filesystem(path)
+        return _file_info(file_system.metadata(path)) if file_system.exists(path) else None
+    except BeamIOError as error:
+        raise NotFoundError(f"{path} cannot be looked up: {error}") from error
+
+
+def _stat_local(path: Path) -> FileInfo | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if path.is_dir():
+        return None
+    return FileInfo(path=str(path), size_bytes=status.st_size, mtime_secs=status.st_mtime)
 
 
 def read_bytes(path: str) -> bytes | None:
@@ -111,6 +149,14 @@ class WrittenFile:
     sha256: str
 
 
+class _Nowhere:
+    def write(self, content: Any) -> None:
+        """Drops `content`."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 class DigestingSink:
     """A writable binary file that counts and hashes what passes. One thread at a time."""
 
@@ -138,6 +184,11 @@ class DigestingSink:
         """Closes the file below."""
         self.closed = True
         self._raw.close()
+
+    def discard(self) -> None:
+        """Closes the file below; what is written from here on goes nowhere."""
+        self._raw.close()
+        self._raw = _Nowhere()
 
     def written(self) -> WrittenFile:
         """Returns size and digest of all that was written."""
@@ -191,12 +242,56 @@ def _create_remote(path: str) -> Iterator[DigestingSink]:
 
 
 def delete_tree(directory: str) -> None:
-    """Deletes everything below `directory`, and itself where it is local."""
-    if is_local(directory):
-        shutil.rmtree(directory, ignore_errors=True)
-        return
+    """Deletes everything below `directory`, and itself where it is local; of a link, only the link.
+
+    Raises:
+        FailedPreconditionError: Something in there cannot be deleted.
+    """
+    with _telling_what_stays(directory):
+        if is_local(directory):
+            _delete_local(Path(directory))
+        else:
+            _delete_remote([each.path for each in BeamFileSystem().list_files(directory)])
+
+
+def discard_tree(directory: str) -> None:
+    """Deletes what nobody will read, as far as that can be done."""
+    with contextlib.suppress(ServableCoreError):
+        delete_tree(directory)
+
+
+def delete_file(path: str) -> None:
+    """Deletes a file, if it is there.
+
+    Raises:
+        FailedPreconditionError: It cannot be deleted.
+    """
+    with _telling_what_stays(path):
+        if is_local(path):
+            Path(path).unlink(missing_ok=True)
+        elif stat_file(path) is not None:
+            _delete_remote([path])
+
+
+@contextmanager
+def _telling_what_stays(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # Beam's errors are of this kind, too
+        raise FailedPreconditionError(
+            f"{path} cannot be deleted: {error}; delete it yourself, then give the same command again"
+        ) from error
+
+
+def _delete_local(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _delete_remote(paths: list[str]) -> None:
     from apache_beam.io.filesystems import FileSystems
 
-    paths = [each.path for each in BeamFileSystem().list_files(directory)]
     if paths:
         FileSystems.delete(paths)

@@ -51,8 +51,8 @@ def _stack(batch: InputBatch, bound: BoundInput) -> np.ndarray:
 
 
 def _column_values(batch: InputBatch, name: str, bound: BoundInput) -> np.ndarray:
-    array = _flat(batch.columns.column(name), name)
-    _check_no_nulls(array, name)
+    array = _flat(batch.columns.column(name), name, batch)
+    _check_no_nulls(array, name, batch)
     if bound.tensor.dtype == "string":
         return _bytes_values(array)
     zero_copy = not pa.types.is_boolean(array.type)  # Arrow packs booleans as bits
@@ -60,29 +60,30 @@ def _column_values(batch: InputBatch, name: str, bound: BoundInput) -> np.ndarra
     return cast_values(values, bound.tensor.dtype, f"column {name!r}")
 
 
-def _flat(array: pa.Array, name: str) -> pa.Array:
+def _flat(array: pa.Array, name: str, batch: InputBatch) -> pa.Array:
     """Returns the values of one column, lists and dictionaries resolved."""
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        _check_no_nulls(array, name)
+        _check_no_nulls(array, name, batch)
         lengths = pc.unique(pc.list_value_length(array))
         if len(lengths) > 1:
             raise InvalidArgumentError(
                 f"column {name!r} has lists of different lengths ({lengths[0]} and {lengths[1]} values), but the model takes a dense tensor; pad them with --preprocess"
             )
-        return _flat(array.flatten(), name)
+        return _flat(array.flatten(), name, batch)
     if pa.types.is_fixed_size_list(array.type):
-        _check_no_nulls(array, name)
-        return _flat(array.flatten(), name)
+        _check_no_nulls(array, name, batch)
+        return _flat(array.flatten(), name, batch)
     return array
 
 
-def _check_no_nulls(array: pa.Array, name: str) -> None:
+def _check_no_nulls(array: pa.Array, name: str, batch: InputBatch) -> None:
+    """Checks a column, or the values of its lists, which have the same number in each row."""
     if array.null_count:
-        first = pc.index(pc.is_null(array), True).as_py()
+        first = pc.index(pc.is_null(array), True).as_py() * batch.num_rows // len(array)
         raise InvalidArgumentError(
-            f"column {name!r} has {array.null_count} nulls in a batch of {len(array)}, the first at its row {first}, but a tensor has none; fill them with --preprocess"
+            f"column {name!r} has {array.null_count} nulls in a batch of {batch.num_rows}, the first at {batch.locate(first)}, but a tensor has none; fill them with --preprocess"
         )
 
 

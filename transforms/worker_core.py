@@ -17,12 +17,12 @@ import numpy as np
 
 from servable_core.batching import (
     BatchingSession,
-    BatchingStatistics,
     QueueOptions,
     SharedBatchScheduler,
     SharedBatchSchedulerOptions,
 )
 from servable_core.batching.session_task import SessionTask
+from servable_core.errors import FailedPreconditionError
 from servable_core.lifecycle import ServableId, ServableRequest
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.executor import start_thread
@@ -31,13 +31,14 @@ from servable_core.servables.saved_model.loader import create_saved_model_loader
 from servable_core.servables.saved_model.tensorflow_runtime import (
     TensorFlowThreads,
     configure_threads,
+    current_threads,
     num_gpus,
 )
 from servable_core.servables.signature import SignatureSpec, find_signature
 from servable_core.server_core import ServerCore, ServerCoreOptions
 from transforms.execution import ExecutionOptions, batch_threads, tensorflow_threads
 from transforms.input_batch import concat_arrays
-from transforms.plan import PinnedModel
+from transforms.plan import PinnedModel, Plan
 from transforms.storage import file_system_for
 
 GRACE_SECS = 60.0
@@ -64,6 +65,16 @@ class WorkerCoreConfig:
     recorded_threads: tuple[int, int] | None = None
 
 
+def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreConfig:
+    """Returns the configuration that all workers of the job share."""
+    return WorkerCoreConfig(
+        models=plan.models,
+        execution=execution,
+        merges_tasks=plan.content.deterministic_batch_size is None,
+        recorded_threads=plan.content.deterministic_threads,
+    )
+
+
 class WorkerCore:
     """Loaded models behind a manager, and the sessions that batch for them. Thread-safe."""
 
@@ -76,7 +87,7 @@ class WorkerCore:
         self._config = config
         gpus = num_gpus()
         num_threads = batch_threads(config.execution, gpus)
-        configure_threads(_tensorflow_threads(config, num_threads, gpus))
+        _configure_tensorflow(config, num_threads, gpus)
         pinned = {each.servable_id: each for each in config.models}
         self._server_core = ServerCore(
             _versions_by_name(config.models),
@@ -106,11 +117,6 @@ class WorkerCore:
             if key not in self._sessions:
                 self._sessions[key] = self._create_session(model, signature_name, outputs, key[3])
             return self._sessions[key]
-
-    def statistics(self) -> list[BatchingStatistics]:
-        """Returns the statistics of every session."""
-        with self._lock:
-            return [each.statistics() for each in self._sessions.values()]
 
     def close(self) -> None:
         """Drains the batches and unloads the models; idempotent."""
@@ -155,11 +161,17 @@ class WorkerCore:
         return BatchingSession(run, self._scheduler, options, name=name, concat=concat_arrays)
 
 
-def _tensorflow_threads(config: WorkerCoreConfig, num_threads: int, gpus: int) -> TensorFlowThreads:
+def _configure_tensorflow(config: WorkerCoreConfig, num_threads: int, gpus: int) -> None:
     if config.recorded_threads is None:
-        return tensorflow_threads(num_threads, gpus)
+        configure_threads(tensorflow_threads(num_threads, gpus))
+        return
     intra_op, inter_op = config.recorded_threads
-    return TensorFlowThreads(intra_op=intra_op, inter_op=inter_op)
+    recorded = TensorFlowThreads(intra_op=intra_op, inter_op=inter_op)
+    configure_threads(recorded)
+    if current_threads() != recorded:
+        raise FailedPreconditionError(
+            f"a deterministic job needs TensorFlow's threads as its plan recorded them ({recorded}), but TensorFlow has started in this process with {current_threads()}: run the job in a process of its own"
+        )
 
 
 def _versions_by_name(models: Sequence[PinnedModel]) -> dict[str, dict[int, str]]:

@@ -1,5 +1,6 @@
 """Writes the parts of one unit, one Parquet file per model, visible only when all are complete."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -54,6 +55,13 @@ class PartWriter:
         if self._writer is not None:
             self._writer.close()
 
+    def abandon(self) -> None:
+        """Gives up: pyarrow's writer insists on writing a footer, which goes nowhere."""
+        self._sink.discard()
+        if self._writer is not None:
+            with contextlib.suppress(Exception):  # the error that led here is the one to tell
+                self._writer.close()
+
     def written(self) -> WrittenFile:
         """Returns size and digest of the file."""
         return self._sink.written()
@@ -103,6 +111,11 @@ def part_writers(output: str, paths: list[str]) -> Iterator[list[PartWriter]]:
     with ExitStack() as stack:
         sinks = [stack.enter_context(create_file(output, path)) for path in reversed(paths)]
         writers = [PartWriter(sink) for sink in reversed(sinks)]
-        yield writers
-        for writer in writers:
-            writer.close()
+        try:
+            yield writers
+            for writer in writers:
+                writer.close()
+        except BaseException:
+            for writer in writers:
+                writer.abandon()
+            raise

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from servable_core.errors import (
     CancelledError,
+    DataLossError,
     FailedPreconditionError,
     InternalError,
     InvalidArgumentError,
@@ -42,8 +43,8 @@ _PREDECESSORS = {
 
 
 def is_worth_retrying(error: Exception) -> bool:
-    """Whether a failed load may succeed later: all but those that say they never will."""
-    return not isinstance(error, InvalidArgumentError)
+    """Whether a failed load may succeed soon: all but those that say they will not."""
+    return not isinstance(error, InvalidArgumentError | FailedPreconditionError | DataLossError)
 
 
 class LoaderHarness:

@@ -188,6 +188,16 @@ class TestVariables:
         assert words in message
         assert "the version again" in message
 
+    def test_wrong_bytes_of_the_right_size(self, refusal, copy):
+        """What only loading finds is told before anything is written, and once."""
+        data = copy / "1" / "variables/variables.data-00000-of-00001"
+        content = bytearray(data.read_bytes())
+        content[0] ^= 1
+        data.write_bytes(content)
+        message = refusal(f"--model_base_path={copy}", "--model_version=1")
+        assert "/1 cannot be loaded: " in message
+        assert message.endswith("copy or export the version again")
+
     def test_one_of_several_shards_is_missing(self, refusal, copy):
         """A file that the index counts must be there, and its name is told."""
         save_in_two_shards(copy / "1")

@@ -93,12 +93,12 @@ def _with_bad_row(values, bad):
 
 
 class TestValues:
-    def test_null(self, failure):
-        """A null is told with its column and its row in the batch."""
+    def test_null(self, failure, tmp_path):
+        """A null is told with its column, its file and its row in the file."""
         column = pa.array(_with_bad_row(range(_NUM_ROWS), None), pa.float32())
         assert failure("float", column) == (
-            "column 'value' has 1 nulls in a batch of 5, the first at its row 2, but a tensor has"
-            " none; fill them with --preprocess"
+            f"column 'value' has 1 nulls in a batch of 5, the first at row {_BAD_ROW} of"
+            f" {tmp_path / 'rows.parquet'}, but a tensor has none; fill them with --preprocess"
         )
 
     def test_overflow_of_float32(self, failure):
@@ -166,6 +166,20 @@ class TestModels:
         assert "unit 0 of 1" in message
         assert "'y'" in message
         assert "rows" in message
+
+
+class TestLateRows:
+    def test_writers_end_quietly(self, models, precompute_args, write_rows, capfd):
+        """A failure after rows were written is one message: no writer complains of its closed file."""
+        num_rows = 200_000
+        values = np.ones(num_rows)
+        values[-1] = 1e300  # overflows float32, far behind the first row group of the output
+        data = write_rows(row_group_size=num_rows, id=range(num_rows), value=pa.array(values))
+        flags = (f"--model_base_path={models / 'float'}", data, "--max_batch_size=1000")
+        assert main(precompute_args(*flags)) == 1
+        captured = capfd.readouterr().err
+        assert "does not fit float32" in captured
+        assert "Exception ignored" not in captured
 
 
 class TestFunctions:

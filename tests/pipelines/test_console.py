@@ -1,4 +1,5 @@
 import io
+import threading
 
 import pytest
 
@@ -107,6 +108,60 @@ class TestProgressReporter:
         with ProgressReporter(_progress, FakeClock(), stream):
             pass
         assert stream.getvalue() == ""
+
+    def test_what_cannot_be_read_is_left_out(self):
+        """An error of the store costs one line, not the thread."""
+        clock, stream = FakeClock(), io.StringIO()
+        answers = iter([_progress(10), OSError("the store is down"), _progress(30)])
+
+        def read():
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        with ProgressReporter(read, clock, stream):
+            for _ in range(3):
+                clock.block_until_waiters(1)
+                clock.advance(10.0)
+            clock.block_until_waiters(1)
+        assert [line[:6] for line in stream.getvalue().splitlines()] == [" 10.0 ", " 30.0 "]
+
+    def test_the_end_waits_for_no_reading(self):
+        """A reading that takes long when the body ends says nothing any more."""
+        clock, stream = FakeClock(), io.StringIO()
+        reading, may_end = threading.Event(), threading.Event()
+
+        def read():
+            reading.set()
+            may_end.wait(30)
+            return _progress()
+
+        reporter = ProgressReporter(read, clock, stream)
+        with reporter:
+            clock.block_until_waiters(1)
+            clock.advance(10.0)
+            reading.wait(30)
+        assert reporter._thread.is_alive()
+        may_end.set()
+        reporter._thread.join(30)
+        assert stream.getvalue() == ""
+
+    def test_slow_readings_are_rare(self):
+        """Reading takes a tenth of the time at most, however slow the store."""
+        clock, starts = FakeClock(), []
+
+        def read():
+            starts.append(clock.now())
+            clock.advance(5.0)
+            return _progress()
+
+        with ProgressReporter(read, clock, io.StringIO()):
+            for step in (10.0, 44.0, 1.0):
+                clock.block_until_waiters(1)
+                clock.advance(step)
+            clock.block_until_waiters(1)
+        assert [each - starts[0] for each in starts] == [0.0, 50.0]
 
     def test_an_error_ends_the_reporter(self):
         """The thread ends with the body, however that ends."""

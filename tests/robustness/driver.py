@@ -19,14 +19,14 @@ _num_receipts = 0
 _write_receipt = process_unit.write_receipt
 
 
-def _write_receipt_and_die(receipt, output):
+def _write_receipt_and_die(receipt, *place):
     global _num_receipts  # noqa: PLW0603 - counts over all threads of the process
     with _lock:  # held to the end, so that exactly as many receipts exist as the test wants
         _num_receipts += 1
         is_last = _num_receipts == int(os.environ[KILL_AT_RECEIPT])
         if is_last and os.environ[KILL_WHEN] == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        _write_receipt(receipt, output)
+        _write_receipt(receipt, *place)
         if is_last:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,10 +1,14 @@
+import itertools
+
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.robustness.plans import piece
-from transforms.input_batch import InputBatch, rebatch
+from transforms.input_batch import InputBatch, only_rows
+from transforms.rebatch import rebatch_cheaply, rebatch_exactly
 from transforms.unit_cutting import UnitBounds, cut_units, limit_rows
 
 
@@ -105,7 +109,7 @@ class TestRebatch:
     @given(st.lists(st.integers(0, 40), max_size=12), st.integers(1, 30))
     def test_same_rows_in_exact_sizes(self, sizes, batch_rows):
         """All rows in order, every batch full but the last, none empty."""
-        found = list(rebatch(_cut(sizes), batch_rows))
+        found = list(rebatch_exactly(_cut(sizes), batch_rows))
         total = sum(sizes)
         full, rest = divmod(total, batch_rows)
         assert [each.num_rows for each in found] == [batch_rows] * full + [rest] * (rest > 0)
@@ -115,7 +119,7 @@ class TestRebatch:
     @given(st.lists(st.integers(1, 40), max_size=8), st.integers(1, 30))
     def test_records_stay_beside_their_rows(self, sizes, batch_rows):
         """Serialized records are cut at the same offsets as the columns."""
-        for each in rebatch(_cut(sizes, with_records=True), batch_rows):
+        for each in rebatch_exactly(_cut(sizes, with_records=True), batch_rows):
             records = [int(record) for record in each.records]
             assert records == each.columns["id"].to_pylist()
 
@@ -125,8 +129,12 @@ class TestRebatch:
         total = sum(sizes)
         cuts = sorted(data.draw(st.lists(st.integers(0, total), max_size=6)))
         others = np.diff([0, *cuts, total]).tolist()
-        first = [each.columns["id"].to_pylist() for each in rebatch(_cut(sizes), batch_rows)]
-        second = [each.columns["id"].to_pylist() for each in rebatch(_cut(others), batch_rows)]
+        first = [
+            each.columns["id"].to_pylist() for each in rebatch_exactly(_cut(sizes), batch_rows)
+        ]
+        second = [
+            each.columns["id"].to_pylist() for each in rebatch_exactly(_cut(others), batch_rows)
+        ]
         assert first == second
 
     def test_reads_no_further_than_needed(self):
@@ -138,8 +146,52 @@ class TestRebatch:
                 seen.append(batch)
                 yield batch
 
-        assert next(rebatch(source(), 5)).num_rows == 5
+        assert next(rebatch_exactly(source(), 5)).num_rows == 5
         assert len(seen) == 2
+
+
+class TestRebatchCheaply:
+    @given(st.lists(st.integers(0, 40), max_size=90), st.integers(1, 30), st.integers(1, 400))
+    def test_same_rows_within_bounds(self, sizes, batch_rows, max_bytes):
+        """All rows in order, no batch empty or above a bound, but for a single row of many bytes."""
+        found = list(rebatch_cheaply(_cut(sizes), batch_rows, max_bytes))
+        ids = [value for each in found for value in each.columns["id"].to_pylist()]
+        assert ids == list(range(sum(sizes)))
+        assert all(0 < each.num_rows <= batch_rows for each in found)
+        assert all(each.num_rows == 1 or each.size_bytes <= max_bytes for each in found)
+
+    @given(st.lists(st.integers(1, 40), max_size=20), st.integers(1, 30))
+    def test_few_batches(self, sizes, batch_rows):
+        """Neighbours are joined where they fit: no two in a row are less than half full."""
+        rows = [each.num_rows for each in rebatch_cheaply(_cut(sizes), batch_rows, 1 << 20)]
+        assert all(sum(pair) >= batch_rows // 2 for pair in itertools.pairwise(rows))
+
+    @pytest.mark.parametrize(
+        ("sizes", "expected", "num_copied"),
+        [
+            ([32, 32, 4, 32, 32, 32], [32, 32, 20, 16, 32, 32], 1),
+            ([32, 20, 32, 32], [32, 20, 32, 32], 0),
+            ([10, 10, 10, 32], [30, 32], 1),
+            ([100], [32, 32, 32, 4], 0),
+        ],
+    )
+    def test_full_batches_are_not_copied(self, sizes, expected, num_copied):
+        """Behind a short batch the next ones are passed on as they are."""
+        source = list(_cut(sizes))
+        memory = [(each.columns["id"].buffers()[1].address, each.columns.nbytes) for each in source]
+        found = list(rebatch_cheaply(source, 32, 1 << 20))
+        assert [each.num_rows for each in found] == expected
+        addresses = [each.columns["id"].buffers()[1].address for each in found]
+        starts = [start for start, _ in memory]
+        assert sum(each not in starts for each in addresses) == num_copied
+
+    def test_large_rows_make_small_batches(self):
+        """Bytes bound a batch of serialized records as well as rows do."""
+        records = np.array([b"x" * 100] * 64, object)
+        batch = InputBatch(columns=only_rows(64), records=records, records_bytes=6400)
+        found = list(rebatch_cheaply([batch, batch], 64, 1000))
+        assert [each.num_rows for each in found] == [8] * 16
+        assert {each.records_bytes for each in found} == {800}
 
 
 def _cut(sizes, *, with_records=False):

@@ -1,9 +1,12 @@
 """One unit that fails: the message, what is kept, what stops, and how the job gets done after all."""
 
+import pickle
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from servable_core.errors import AbortedError
 from servable_core.runtime.clock import SystemClock
 from tests.robustness import hooks
 from tests.robustness.jobs import (
@@ -17,7 +20,11 @@ from tests.robustness.jobs import (
     run_here,
     run_process,
 )
-from transforms.job_state import job_state
+from tests.robustness.plans import make_plan
+from transforms.execution import ExecutionOptions
+from transforms.failures import record_failure
+from transforms.job_state import JobState, job_state
+from transforms.precompute import PrecomputeUnits, _ProcessUnitFn, stop_after_failure
 
 _BAD_UNIT = 3
 _BAD_ID = _BAD_UNIT * UNIT_ROWS + UNIT_ROWS // 2
@@ -139,8 +146,46 @@ class TestSiblings:
         assert job.all_files() == files
 
 
+def test_a_failure_elsewhere_stops_this_process(tmp_path):
+    """Where the launcher asks for it, the first failure of another process stops all units here."""
+    job = SimpleNamespace(output=str(tmp_path), state=JobState(stops_siblings=False))
+    stop_after_failure(job)  # none has failed yet
+    unit = make_plan().units[1]
+    record_failure(str(tmp_path), unit, "unit 1 failed: no", ValueError("no"))
+    with pytest.raises(AbortedError, match="unit 1 failed: no"):
+        stop_after_failure(job)
+    assert job.state.abort.is_set
+
+
+def test_a_failure_stops_siblings_only_where_nobody_retries(job, monkeypatch):
+    """An old error file must not keep a cluster from trying again, so the default is to go on."""
+    transform = PrecomputeUnits(output="o", execution=ExecutionOptions())
+    assert not transform.stops_siblings
+    assert not pickle.loads(pickle.dumps(_ProcessUnitFn(**vars(transform)))).stops_siblings
+    stopping = PrecomputeUnits(output="o", execution=ExecutionOptions(), stops_siblings=True)
+    assert pickle.loads(pickle.dumps(_ProcessUnitFn(**vars(stopping)))).stops_siblings
+
+
 @pytest.mark.long
 class TestInWorkerProcesses:
+    def test_siblings_in_other_processes_stop(self, job, expected, tmp_path):
+        """Beside a failed unit, the other process ends the one it is at and begins no further one."""
+        started = tmp_path / "started"
+        environment = {
+            hooks.FAIL_AT_ID: 100,  # in the first unit of one of the two bundles
+            hooks.CALM_FILE: started,
+            hooks.STARTED_FILE: started,
+            hooks.SECS_PER_BATCH: 1.0,
+        }
+        result = run_process(job.args(*_PROCESSES), environment)
+        assert result.code == 1, result
+        assert "cannot make sense of row 100" in result.err
+        assert len(job.receipts) <= 1
+
+        assert run_here(job.resume_args()) == 0
+        assert_same_rows(job, expected)
+        assert_clean(job)
+
     def test_success_with_progress(self, job, expected):
         """Two worker processes give the same rows, and progress is told from their receipts."""
         environment = {hooks.SECS_PER_BATCH: 1.0}

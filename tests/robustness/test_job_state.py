@@ -13,13 +13,16 @@ _PATIENCE_SECS = 10.0
 
 class TestCounters:
     def test_add_up_and_are_taken_back(self):
-        """Rows of an attempt that failed are subtracted again; units count when committed."""
+        """Rows and bytes of an attempt that failed are subtracted again; units count when committed."""
         state = JobState(stops_siblings=True)
         state.add_rows(50)
         state.add_rows(30)
         state.add_rows(-30)
+        state.add_bytes(500)
+        state.add_bytes(300)
+        state.add_bytes(-300)
         state.add_unit(size_bytes=1000, num_batches=3)
-        assert state.counters() == JobCounters(rows=50, bytes=1000, units=1, batches=3)
+        assert state.counters() == JobCounters(rows=50, bytes=1500, units=1, batches=3)
 
     def test_from_many_threads(self):
         """No update is lost between threads."""

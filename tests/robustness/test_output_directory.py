@@ -1,6 +1,7 @@
 """What becomes of an output directory: new, used by a job, used by others, locked."""
 
 import os
+import shutil
 
 import pytest
 
@@ -107,13 +108,14 @@ class TestIfExists:
         assert f"--output={job.output} is a file" in capsys.readouterr().err
         assert job.output.read_text() == "a file"
 
-    def test_overwrite_keeps_foreign_files_beside_a_job(self, job, expected):
-        """Only what a job wrote is deleted: a file that the user put beside it stays."""
+    def test_overwrite_refuses_foreign_files_beside_a_job(self, job, capsys, expected):
+        """A file that the user put beside a job would be mixed with the new one; all stays."""
         _finish(job)
         _put_foreign_file(job)
 
-        assert run_here(job.args("--if_exists=overwrite")) == 0
+        assert run_here(job.args("--if_exists=overwrite")) == 2
 
+        assert "thesis.txt" in capsys.readouterr().err
         assert (job.output / "thesis.txt").read_text() == "years of work"
         assert_same_rows(job, expected)
 
@@ -188,9 +190,4 @@ class TestTwoJobsAtOnce:
             assert_same_rows(job, expected)
             assert_clean(job)
             assert run_here(job.args("--if_exists=resume")) == 0
-            for path in [*job.receipts, *job.parts]:
-                path.unlink()
-            (job.output / "_plan" / "plan.json").unlink()
-            (job.output / "_SUCCESS").unlink()
-            (job.output / "model_name=ranker" / "model_version=1").rmdir()
-            (job.output / "model_name=ranker").rmdir()
+            shutil.rmtree(job.output)

@@ -2,14 +2,18 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servable_core.errors import FailedPreconditionError
+from tests import memory_file_system as memory
 from tests.robustness.plans import make_plan
 from transforms import plan as plan_module
-from transforms.plan import read_plan, write_plan
+from transforms.plan import Unit, UnitRange, read_plan, shared_plan, write_plan
 from transforms.receipts import (
     OutputFile,
     Receipt,
+    ReceiptReader,
     part_path,
     read_receipt,
     receipt_path,
@@ -19,12 +23,36 @@ from transforms.receipts import (
 _PART_BYTES = b"twenty rows, say"
 
 
+_INTEGERS = st.integers(min_value=-1, max_value=2**63 - 1)
+_RANGES = st.builds(UnitRange, **dict.fromkeys(UnitRange.__slots__, _INTEGERS))
+
+
+@pytest.fixture(name="forget_plans", autouse=True)
+def _forget_plans(monkeypatch):
+    """Begins with a process that knows no plan, and returns what makes it forget again."""
+
+    def forget():
+        monkeypatch.setattr(plan_module, "_known_plans", plan_module._KnownPlans())
+
+    forget()
+    return forget
+
+
+@given(st.lists(st.lists(_RANGES, min_size=1, max_size=3), max_size=5))
+def test_units_survive_their_table(ranges):
+    """Any units come back from the bytes of their table as they were."""
+    units = tuple(Unit(index=i, ranges=tuple(each)) for i, each in enumerate(ranges))
+    table = plan_module._table_bytes(plan_module._unit_columns(units), plan_module._UNIT_COLUMNS)
+    assert plan_module._parse_units(table) == units
+
+
 class TestPlan:
     @pytest.mark.parametrize("rows", [10, -1], ids=["known rows", "unknown rows"])
-    def test_round_trip(self, tmp_path, rows):
+    def test_round_trip(self, tmp_path, forget_plans, rows):
         """What is read is what was written, types and order included."""
         plan = make_plan(rows=rows, versions=(3, 1))
         written = write_plan(plan, str(tmp_path))
+        forget_plans()
         assert dataclasses.replace(written, plan_id="") == plan
         assert read_plan(str(tmp_path)) == written
 
@@ -32,9 +60,10 @@ class TestPlan:
         """A directory without a plan is no error."""
         assert read_plan(str(tmp_path)) is None
 
-    def test_many_units_keep_their_order(self, tmp_path):
+    def test_many_units_keep_their_order(self, tmp_path, forget_plans):
         """Units are found by index, so their order must survive."""
         written = write_plan(make_plan(num_units=1000), str(tmp_path))
+        forget_plans()
         found = read_plan(str(tmp_path))
         assert [unit.index for unit in found.units] == list(range(1000))
         assert found == written
@@ -80,6 +109,42 @@ class TestPlan:
         (tmp_path / "a" / "_plan" / name).write_bytes(table)
         with pytest.raises(FailedPreconditionError, match=rf"damaged .*{name}"):
             read_plan(str(tmp_path / "a"))
+
+
+class TestSharedPlan:
+    def test_is_parsed_once(self, tmp_path, forget_plans, monkeypatch):
+        """All workers of a process get one plan, whichever of them asks first."""
+        write_plan(make_plan(), str(tmp_path))
+        forget_plans()
+        plan = shared_plan(str(tmp_path))
+        assert shared_plan(str(tmp_path)) is plan
+        assert read_plan(str(tmp_path)) is plan
+
+    def test_damage_shows_where_the_tables_are_read(self, tmp_path, forget_plans):
+        """A known plan is believed by workers; who checks it, or knows it not, sees the damage."""
+        written = write_plan(make_plan(), str(tmp_path))
+        (tmp_path / "_plan" / "units.parquet").write_bytes(b"")
+        assert shared_plan(str(tmp_path)) is written
+        with pytest.raises(FailedPreconditionError, match=r"damaged .*units.parquet"):
+            read_plan(str(tmp_path))
+        forget_plans()
+        with pytest.raises(FailedPreconditionError, match=r"damaged .*units.parquet"):
+            shared_plan(str(tmp_path))
+
+    def test_another_plan_in_the_same_place(self, tmp_path):
+        """What counts is the plan that is there now."""
+        write_plan(make_plan(), str(tmp_path))
+        other = write_plan(make_plan(num_units=7), str(tmp_path))
+        assert shared_plan(str(tmp_path)) == other
+        (tmp_path / "_plan" / "plan.json").unlink()
+        assert shared_plan(str(tmp_path)) is None
+
+    def test_few_are_kept(self, tmp_path):
+        """A process that runs job after job keeps no plan for ever."""
+        for index in range(5):
+            write_plan(make_plan(num_units=index + 1), str(tmp_path / str(index)))
+        assert len(plan_module._known_plans._plans) == 2
+        assert len(shared_plan(str(tmp_path / "0")).units) == 1
 
 
 @pytest.fixture(name="plan")
@@ -208,3 +273,122 @@ class TestReceipt:
         )
         write_receipt(empty, str(tmp_path))
         assert _read(plan, tmp_path, unit=0) == empty
+
+
+@pytest.mark.parametrize(
+    ("unit", "num_units", "name"),
+    [
+        (0, 1, "00000"),
+        (99_998, 99_999, "99998"),
+        (7, 100_000, "000007"),
+        (1_234_567, 2_000_000, "1234567"),
+    ],
+)
+def test_names(unit, num_units, name):
+    """Numbers have five digits, and more where the plan has more units."""
+    assert receipt_path("o", unit, num_units) == f"o/_units/unit-{name}.json"
+    assert f"/part-{name}-of-" in part_path("m", 1, unit, num_units)
+
+
+@given(st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.just(n), *[st.integers(0, n - 1)] * 2)))
+def test_names_sort_by_unit(numbers):
+    """The names of a job's files, sorted as text, stand in the order of its units."""
+    num_units, *units = numbers
+    receipts = [receipt_path("o", each, num_units) for each in sorted(units)]
+    parts = [part_path("m", 1, each, num_units) for each in sorted(units)]
+    assert sorted(receipts) == receipts
+    assert sorted(parts) == parts
+
+
+def test_short_names_in_a_long_plan_still_count(tmp_path):
+    """A receipt whose name has five digits is found where the plan calls for six."""
+    plan = dataclasses.replace(make_plan(rows=-1), units=make_plan(rows=-1).units[:1] * 100_000)
+    plan = dataclasses.replace(plan, plan_id="p")
+    write_receipt(_empty(plan, 0), str(tmp_path))
+    assert read_receipt(plan, plan.units[0], str(tmp_path)) == _empty(plan, 0)
+    assert ReceiptReader(plan, str(tmp_path)).refresh() == {0: _empty(plan, 0)}
+
+
+def _empty(plan, unit):
+    return Receipt(
+        plan_id=plan.plan_id,
+        unit=unit,
+        rows_read=0,
+        files=(),
+        num_batches=0,
+        started_secs=0.0,
+        ended_secs=0.0,
+        peak_rss_bytes=0,
+    )
+
+
+class TestReceiptReader:
+    @pytest.fixture(name="output", params=["local", "remote"])
+    def _output(self, request, tmp_path):
+        """Returns an output directory without a job."""
+        yield str(tmp_path / "job") if request.param == "local" else "mem://job"
+        memory.clear()
+
+    @pytest.fixture(name="long_plan")
+    def _long_plan(self, output):
+        return write_plan(make_plan(num_units=20, rows=-1), output)
+
+    def test_nothing_yet(self, long_plan, output):
+        """A job that has just begun has no receipts, nor a directory of them."""
+        assert ReceiptReader(long_plan, output).refresh() == {}
+
+    def test_finds_what_one_by_one_reading_finds(self, long_plan, output):
+        """Valid receipts count; foreign, damaged and misnamed files do not."""
+        for unit in (0, 3, 19):
+            write_receipt(_empty(long_plan, unit), output, 20)
+        write_receipt(dataclasses.replace(_empty(long_plan, 4), plan_id="x"), output)
+        write_receipt(_empty(long_plan, 20), output)  # the plan has no such unit
+        for name in ("unit-00005.json", "unit-00006.json.tmp", "units.parquet"):
+            plan_module.write_bytes(output, f"{output}/_units/{name}", b"{")
+        found = ReceiptReader(long_plan, output).refresh()
+        one_by_one = [read_receipt(long_plan, unit, output) for unit in long_plan.units]
+        assert sorted(found) == [0, 3, 19]
+        assert [found.get(unit) for unit in range(20)] == one_by_one
+
+    def test_sees_receipts_that_come_later(self, long_plan, output):
+        """Each call adds what is new, also a receipt that takes the place of a damaged one."""
+        reader = ReceiptReader(long_plan, output)
+        plan_module.write_bytes(output, receipt_path(output, 1), b"{")
+        write_receipt(_empty(long_plan, 0), output)
+        assert sorted(reader.refresh()) == [0]
+        write_receipt(_empty(long_plan, 1), output)
+        assert sorted(reader.refresh()) == [0, 1]
+
+
+class TestReceiptReaderRemote:
+    @pytest.fixture(name="long_plan", autouse=True)
+    def _long_plan(self):
+        yield write_plan(make_plan(num_units=20, rows=-1), "mem://job")
+        memory.clear()
+
+    def test_opens_each_receipt_once_and_asks_for_none(self, long_plan, monkeypatch):
+        """The listing tells what is there, so no request is made for what is not, nor twice."""
+        asked = []
+        monkeypatch.setattr(memory.MemoryFileSystem, "exists", lambda _, path: asked.append(path))
+        for unit in range(10):
+            write_receipt(_empty(long_plan, unit), "mem://job")
+        reader = ReceiptReader(long_plan, "mem://job")
+        for _ in range(3):
+            assert len(reader.refresh()) == 10
+        opens = [memory.opens(receipt_path("mem://job", unit)) for unit in range(20)]
+        assert opens == [1] * 10 + [0] * 10
+        assert asked == []
+
+    def test_an_error_is_told_and_passes(self, long_plan, monkeypatch):
+        """What the store raises reaches the caller; the next call finds everything."""
+        write_receipt(_empty(long_plan, 0), "mem://job")
+        reader = ReceiptReader(long_plan, "mem://job")
+        with monkeypatch.context() as patch:
+            patch.setattr(memory.MemoryFileSystem, "open", _raise_os_error)
+            with pytest.raises(OSError, match="down"):
+                reader.refresh()
+        assert sorted(reader.refresh()) == [0]
+
+
+def _raise_os_error(*_args, **_more):
+    raise OSError("the store is down")

@@ -196,14 +196,14 @@ class TestRefusals:
         path = unfinished.output / "_plan" / name
         path.write_bytes(damage(path.read_bytes()))
         self._assert_refused(
-            unfinished, capsys, unfinished.output, "plan", "damaged", "--if_exists=overwrite"
+            unfinished, capsys, unfinished.output, "plan", "damaged", "delete the directory"
         )
 
     def test_plan_of_another_format_version(self, unfinished, capsys):
         """A plan that a newer program wrote is refused with both format versions."""
         path = unfinished.output / "_plan" / "plan.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))
-        self._assert_refused(unfinished, capsys, "format version 99", "--if_exists=overwrite")
+        self._assert_refused(unfinished, capsys, "format version 99", "delete the directory")
 
 
 class TestReceiptsAreChecked:
@@ -270,11 +270,14 @@ class TestOverwrite:
         assert_same_rows(finished, expected)
         assert_clean(finished)
 
-    def test_a_damaged_plan_is_replaced(self, unfinished, expected):
-        """Where the message says to overwrite, overwriting works."""
+    def test_a_directory_with_a_damaged_plan_is_deleted_by_hand(self, unfinished, expected, capsys):
+        """Nothing tells what may be deleted there, so the message says who has to do it."""
         (unfinished.output / "_plan" / "plan.json").write_bytes(b"{")
 
-        assert run_here(unfinished.args("--if_exists=overwrite")) == 0
+        assert run_here(unfinished.args("--if_exists=overwrite")) == 2
 
+        assert "delete the directory yourself" in capsys.readouterr().err
+        shutil.rmtree(unfinished.output)
+        assert run_here(unfinished.args()) == 0
         assert_same_rows(unfinished, expected)
         assert_clean(unfinished)

@@ -78,6 +78,17 @@ class TestPassingErrors:
         assert flaky.attempts(action, path) >= num_before + 3
         _assert_done(expected)
 
+    def test_retries_are_logged(self, args, caplog):
+        """Each further attempt is told, with unit, cause and the wait."""
+        flaky.plan_faults("create", _PART, [_passing(), _passing()])
+
+        assert run_here(args) == 0
+
+        found = [each for each in caplog.messages if each.startswith("unit 2: ")]
+        assert len(found) == 2, caplog.messages
+        assert "the network hiccuped; trying again in 0.5 s" in found[0]
+        assert "trying again in 1.0 s" in found[1]
+
     def test_retries_are_bounded(self, args, capsys):
         """An error that does not pass in --max_unit_retries further attempts fails the unit."""
         flaky.plan_faults("create", _PART, [_passing() for _ in range(5)])

@@ -6,8 +6,10 @@ import pytest
 
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.file_system import FileInfo
+from tests import memory_file_system as memory
 from tests.datasets import write_tfrecord
 from transforms.inputs import describe_inputs, detect_format, find_inputs
+from transforms.storage import file_system_for
 
 
 @pytest.fixture(name="tree")
@@ -64,6 +66,30 @@ class TestFindInputs:
         assert _found(tree, "{}") == [
             *("a.parquet", "b.parquet", "sub/d.parquet", "sub/deeper/e.parquet"),
         ]
+
+    @pytest.mark.parametrize(
+        "name", ["a[1].parquet", "what?.parquet", "a*.parquet", "[x]/a.parquet"]
+    )
+    @pytest.mark.parametrize("is_remote", [False, True])
+    def test_exact_names_are_no_globs(self, tmp_path, name, is_remote):
+        """A path that is there is meant as it stands, beside others that match it as a glob."""
+        memory.clear()
+        root = "mem://bucket" if is_remote else str(tmp_path)
+        for each in (name, "a1.parquet", "ab.parquet", "whats.parquet", "x/a.parquet"):
+            (tmp_path / each).parent.mkdir(exist_ok=True)
+            (tmp_path / each).write_bytes(b"1")
+            memory.put(f"mem://bucket/{each}", b"1")
+        assert [each.path for each in find_inputs([f"{root}/{name}"])] == [f"{root}/{name}"]
+        memory.clear()
+
+    def test_remote_directory_with_glob_signs(self):
+        """A prefix that looks like a glob is listed as it stands, too."""
+        memory.clear()
+        memory.put("mem://bucket/c[1]/a.parquet", b"1")
+        memory.put("mem://bucket/c1/a.parquet", b"1")
+        found = file_system_for("mem://bucket/c[1]").list_files("mem://bucket/c[1]")
+        assert [each.path for each in found] == ["mem://bucket/c[1]/a.parquet"]
+        memory.clear()
 
     def test_sizes_and_times(self, tree):
         """Files come with what tells whether they have changed."""

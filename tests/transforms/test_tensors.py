@@ -5,23 +5,25 @@ import pytest
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec, TensorSpec
 from transforms.binding import bind
-from transforms.input_batch import InputBatch
+from transforms.input_batch import InputBatch, Origin
 from transforms.input_map import parse_input_map
 from transforms.tensors import to_tensors
 
 
 def _tensor(columns, *, dtype="float32", shape=(None, 3), source="x"):
     """Returns what an input called `x` is fed from `columns`."""
-    batch = columns if isinstance(columns, pa.RecordBatch) else pa.record_batch(columns)
+    if not isinstance(columns, InputBatch):
+        is_batch = isinstance(columns, pa.RecordBatch)
+        columns = InputBatch(columns=columns if is_batch else pa.record_batch(columns))
     spec = TensorSpec(name="x", dtype=dtype, shape=shape)
     binding = bind(
         SignatureSpec(name="s", inputs=(spec,), outputs=()),
-        batch.schema,
+        columns.columns.schema,
         parse_input_map([f"x={source}"]),
         has_records=False,
         model="m/1",
     )
-    return to_tensors(InputBatch(columns=batch), binding)["x"]
+    return to_tensors(columns, binding)["x"]
 
 
 def _vectors(values, value_type=None):
@@ -179,6 +181,24 @@ class TestNulls:
             _tensor({"x": column}, dtype=dtype, shape=shape)
         assert "the first at its row 1" in str(caught.value)
         assert "--preprocess" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("null_row", "place"), [(1, "row 8 of /b"), (5, "row 12 of /b"), (6, "row 0 of /c")]
+    )
+    @pytest.mark.parametrize("length", [1, 3])
+    def test_name_the_row_of_the_file(self, null_row, place, length):
+        """Rows of several files in one batch, cut from a longer one, are told by file and row."""
+        values = np.ones((11, length)).tolist()
+        values[null_row + 2][-1] = None
+        origins = (
+            Origin(path="/a", first_row=0, num_rows=1),
+            Origin(path="/b", first_row=6, num_rows=7),
+            Origin(path="/c", first_row=0, num_rows=3),
+        )
+        columns = pa.record_batch({"x": pa.array(values, pa.list_(pa.float32(), length))})
+        batch = InputBatch(columns=columns, origins=origins).slice(2, 10)
+        with pytest.raises(InvalidArgumentError, match=f"the first at {place}, but"):
+            _tensor(batch, shape=(None, length))
 
     def test_nulls_outside_a_slice_do_not_matter(self):
         """Only the batch's own rows count."""

@@ -1,8 +1,11 @@
 """Parquet: footers for the plan, row groups as RecordBatches for the workers."""
 
+import io
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +15,8 @@ from servable_core.errors import DataLossError, InvalidArgumentError
 from transforms.input_batch import only_rows
 from transforms.storage import file_system_for, is_local
 
+_ARROW_SCHEMA_KEY = b"ARROW:schema"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowGroup:
@@ -19,7 +24,7 @@ class RowGroup:
 
     Attributes:
         num_rows: Rows in it.
-        size_bytes: Its columns' compressed size together.
+        size_bytes: Its share of the file's bytes, by the size of its decoded pages.
     """
 
     num_rows: int
@@ -31,7 +36,7 @@ class ParquetFooter:
     """What planning needs of one file.
 
     Attributes:
-        schema: Arrow schema of its columns.
+        schema: Arrow schema of its columns; one object for successive files that agree.
         row_groups: Its row groups in order.
     """
 
@@ -45,14 +50,56 @@ def read_footer(path: str) -> ParquetFooter:
     Raises:
         DataLossError: The file is no Parquet file, is truncated, or its footer is corrupt.
     """
-    with _open(path) as file:
+    with _open_sized(path) as (file, file_bytes):
         metadata = file.metadata
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        rows = [int(group.num_rows) for group in groups]
+        data_bytes = max(0, file_bytes - int(metadata.serialized_size))
+        sizes = share_out(data_bytes, [int(group.total_byte_size) for group in groups])
         row_groups = tuple(
-            RowGroup(num_rows=group.num_rows, size_bytes=_compressed_bytes(group))
-            for group in groups
+            RowGroup(num_rows=each, size_bytes=size) for each, size in zip(rows, sizes, strict=True)
         )
-        return ParquetFooter(schema=file.schema_arrow, row_groups=row_groups)
+        return ParquetFooter(schema=_last_schema.of(file), row_groups=row_groups)
+
+
+def share_out(total: int, weights: Sequence[int]) -> list[int]:
+    """Returns `total` divided in proportion to `weights`; evenly where they are all zero.
+
+    Asking each column chunk for its compressed size would cost a footer of many columns more than
+    all the rest of it.
+    """
+    weights = [max(0, each) for each in weights]
+    if not any(weights):
+        weights = [1] * len(weights)
+    sum_of_weights = sum(weights)
+    return [total * each // sum_of_weights for each in weights]
+
+
+class _LastSchema:
+    """The schema of the file read last, since the next one mostly has the same. Thread-safe.
+
+    Converting a schema of hundreds of columns takes long, and a plan of many files would hold many.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: tuple[Any, Any, pa.Schema] | None = None  # Guarded by _lock.
+
+    def of(self, file: pq.ParquetFile) -> pa.Schema:
+        """Returns the Arrow schema of `file`."""
+        columns = file.metadata.schema
+        hints = (file.metadata.metadata or {}).get(_ARROW_SCHEMA_KEY)
+        with self._lock:
+            last = self._last
+        if last is not None and last[1] == hints and last[0].equals(columns):
+            return last[2]
+        schema = file.schema_arrow.remove_metadata()
+        with self._lock:
+            self._last = (columns, hints, schema)
+        return schema
+
+
+_last_schema = _LastSchema()
 
 
 def read_rows(
@@ -91,20 +138,25 @@ def read_head(path: str, num_rows: int) -> pa.Table:
         return table.slice(0, num_rows)
 
 
-def _compressed_bytes(row_group: Any) -> int:
-    columns = range(row_group.num_columns)
-    return sum(int(row_group.column(index).total_compressed_size) for index in columns)
+@contextmanager
+def _open(path: str) -> Iterator[pq.ParquetFile]:
+    with _open_sized(path) as (file, _):
+        yield file
 
 
 @contextmanager
-def _open(path: str) -> Iterator[pq.ParquetFile]:
+def _open_sized(path: str) -> Iterator[tuple[pq.ParquetFile, int]]:
     with _data_errors(path):
         if is_local(path):
+            size_bytes = Path(path).stat().st_size
             file = pq.ParquetFile(path, memory_map=True)
         else:
-            file = pq.ParquetFile(file_system_for(path).open(path), pre_buffer=True)
+            stream = file_system_for(path).open(path)
+            stream.seek(0, io.SEEK_END)
+            size_bytes = stream.tell()
+            file = pq.ParquetFile(stream, pre_buffer=True)
     with file:
-        yield file
+        yield file, size_bytes
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from servable_core.errors import InternalError, ServableCoreError, error_for_code
+from servable_core.errors import DataLossError, InternalError, ServableCoreError, error_for_code
 from servable_core.servables.saved_model.structure import SERVE_TAG
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from servable_core.servables.signature import Predictor, SignatureSpec, find_signature
@@ -28,9 +28,19 @@ class SavedModelBundle(Predictor):
     def load(
         cls, model: str, local_path: str, signatures: Mapping[str, SignatureSpec]
     ) -> "SavedModelBundle":
-        """Loads the SavedModel at `local_path`."""
+        """Loads the SavedModel at `local_path`.
+
+        Raises:
+            DataLossError: TensorFlow cannot load it, although its structure is right.
+        """
         tf = import_tensorflow()
-        return cls(model, tf.saved_model.load(local_path, tags=SERVE_TAG), signatures)
+        try:
+            root = tf.saved_model.load(local_path, tags=SERVE_TAG)
+        except Exception as error:  # TensorFlow raises whatever its restore ops happen to meet
+            raise DataLossError(
+                f"model {model} cannot be loaded: {_cause(str(error))}; copy or export the version again"
+            ) from error
+        return cls(model, root, signatures)
 
     @property
     @override

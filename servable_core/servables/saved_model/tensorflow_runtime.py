@@ -66,6 +66,15 @@ def configure_threads(threads: TensorFlowThreads) -> bool:
     return True
 
 
+def current_threads() -> TensorFlowThreads:
+    """Returns the thread pools that TensorFlow runs with, or will once it has started."""
+    threading_config = import_tensorflow().config.threading
+    return TensorFlowThreads(
+        intra_op=threading_config.get_intra_op_parallelism_threads(),
+        inter_op=threading_config.get_inter_op_parallelism_threads(),
+    )
+
+
 def num_gpus() -> int:
     """Returns how many GPUs TensorFlow sees."""
     return len(import_tensorflow().config.list_physical_devices("GPU"))

@@ -8,8 +8,7 @@ empty key, then an entry for each tensor with its file and place.
 import struct
 from collections.abc import Iterator
 
-import crc32c
-
+from servable_core.runtime.masked_crc32c import masked_crc32c
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 
 _FOOTER_BYTES = 48
@@ -51,7 +50,7 @@ def _table(index: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _block(index: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Yields keys and values; behind the block stand a byte for its compression and a checksum."""
     checked = index[offset : offset + size + 1]
-    if _masked_crc32c(checked) != _UINT32.unpack_from(index, offset + size + 1)[0]:
+    if masked_crc32c(checked) != _UINT32.unpack_from(index, offset + size + 1)[0]:
         raise ValueError(f"wrong checksum of the block at byte {offset}")
     if checked[size]:  # TensorFlow writes none since version 1.2
         raise ValueError(f"the block at byte {offset} is compressed")
@@ -76,8 +75,3 @@ def _varints(content: bytes, position: int, count: int) -> tuple[list[int], int]
         numbers.append(number | content[position] << shift)
         position += 1
     return numbers, position
-
-
-def _masked_crc32c(content: bytes) -> int:
-    crc = crc32c.crc32c(content)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

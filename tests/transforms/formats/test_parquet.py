@@ -4,9 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servable_core.errors import DataLossError
-from transforms.formats.parquet import read_footer, read_head, read_rows
+from transforms.formats.parquet import read_footer, read_head, read_rows, share_out
 
 
 @pytest.fixture(name="table")
@@ -27,6 +29,56 @@ def test_footer(path, table):
     assert footer.schema.equals(table.schema)
     assert [group.num_rows for group in footer.row_groups] == [6, 6, 6, 2]
     assert all(group.size_bytes > 0 for group in footer.row_groups)
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_sizes_are_those_of_the_compressed_data(tmp_path, compression):
+    """Row groups have together the bytes of their column chunks, and each about its own."""
+    numbers = np.arange(40_000) % np.repeat([3, 1000, 7, 40_000], 10_000)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": numbers}), path, row_group_size=10_000, compression=compression)
+    metadata = pq.read_metadata(path)
+    exact = [metadata.row_group(i).column(0).total_compressed_size for i in range(4)]
+    sizes = [group.size_bytes for group in read_footer(str(path)).row_groups]
+    assert sum(sizes) == pytest.approx(sum(exact), rel=0.01)
+    assert sizes == pytest.approx(exact, abs=0.15 * sum(exact))
+
+
+@given(st.integers(0, 10**12), st.lists(st.integers(-1, 10**12), max_size=50))
+def test_shares(total, weights):
+    """Shares are in proportion, and miss no more of the total than is lost by rounding."""
+    shares = share_out(total, weights)
+    assert len(shares) == len(weights)
+    assert all(share >= 0 for share in shares)
+    if weights:
+        assert total - len(weights) < sum(shares) <= total
+    ordered = [share for _, share in sorted(zip(weights, shares, strict=True))]
+    assert ordered == sorted(ordered)
+
+
+class TestSchemas:
+    def _footer(self, table, path):
+        pq.write_table(table, path)
+        return read_footer(str(path))
+
+    def test_equal_ones_are_one_object(self, table, tmp_path):
+        """Many files of one schema hold it once."""
+        schemas = [self._footer(table, tmp_path / f"{i}.parquet").schema for i in range(3)]
+        assert schemas[1] is schemas[0]
+        assert schemas[2] is schemas[0]
+
+    def test_others_are_told_apart(self, table, tmp_path):
+        """Files of another schema get their own: other types, names, or what only Arrow tells."""
+        tables = [
+            table,
+            table.rename_columns(["id", "y", "s"]),
+            table.set_column(1, "x", pa.array(np.arange(20, dtype=np.float32))),
+            table.set_column(2, "s", table["s"].cast(pa.large_string())),
+            table,
+        ]
+        for index, each in enumerate(tables):
+            footer = self._footer(each, tmp_path / f"{index}.parquet")
+            assert footer.schema.equals(each.schema)
 
 
 @pytest.mark.parametrize(

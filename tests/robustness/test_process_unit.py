@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines.options import PrecomputeOptions
+from servable_core.errors import DataLossError
+from servable_core.runtime.clock import SystemClock
+from tests.datasets import write_tfrecord
+from tests.models import save_linear
+from transforms.execution import ExecutionOptions
+from transforms.job_state import JobCounters, JobState
+from transforms.planning import make_plan
+from transforms.process_unit import create_unit_job, process_unit
+from transforms.worker_core import WorkerCore, WorkerCoreConfig
+
+_NUM_ROWS = 100
+_BATCH_ROWS = 10
+
+
+@pytest.fixture(name="job", params=["", "GZIP"])
+def _job(request, tmp_path):
+    """A job of one TFRecord file, whose rows the plan does not know, read in ten batches."""
+    numbers = np.arange(_NUM_ROWS)
+    features = np.ones((_NUM_ROWS, 4), np.float32) * numbers[:, None]
+    path = write_tfrecord(
+        {"id": numbers, "features": features},
+        tmp_path / "in/a.tfrecord",
+        compression=request.param,
+    )
+    yield from _open_job(path, save_linear(tmp_path / "m", 1), tmp_path / "out")
+
+
+def _open_job(path, model, output):
+    execution = ExecutionOptions(max_batch_size=_BATCH_ROWS)
+    options = PrecomputeOptions(
+        model_base_path=model.rpartition("/")[0],
+        input=(path,),
+        output=str(output),
+        key="id",
+        execution=execution,
+    )
+    plan = make_plan(options.plan_request(), execution)
+    with WorkerCore(WorkerCoreConfig(models=plan.models, execution=execution)) as core:
+        yield create_unit_job(
+            plan,
+            str(output),
+            execution,
+            core=core,
+            state=JobState(stops_siblings=True),
+            clock=SystemClock(),
+        )
+
+
+def _without_first_row(batch):
+    return batch.slice(1)
+
+
+class TestRowsReadAreRowsWritten:
+    def test_rows_lost_behind_the_reader(self, job):
+        """Rows that vanish between reader and writer are data loss, though no plan knows their number."""
+        unit = job.plan.units[0]
+        assert unit.num_rows is None
+        with pytest.raises(DataLossError, match="100 rows were read, but 90 written"):
+            process_unit(unit, replace(job, postprocess=_without_first_row))
+        assert job.state.counters() == JobCounters()
+
+    def test_rows_lost_before_the_model(self, job):
+        """Rows count when they are read, before anything of ours or the user's touches them."""
+        with pytest.raises(DataLossError, match="100 rows were read, but 90 written"):
+            process_unit(job.plan.units[0], replace(job, preprocess=_without_first_row))
+
+    def test_nothing_lost(self, job):
+        """The receipt holds the rows that were read."""
+        receipt = process_unit(job.plan.units[0], job)
+        assert receipt.rows_read == _NUM_ROWS
+        assert [each.rows for each in receipt.files] == [_NUM_ROWS]
+
+
+class TestProgress:
+    def test_a_receipt_that_fails_takes_its_rows_back(self, job, tmp_path):
+        """An attempt that failed at its last step does not count beside its retry."""
+        unit = job.plan.units[0]
+        obstacle = tmp_path / "out/_units"
+        obstacle.parent.mkdir(exist_ok=True)
+        obstacle.write_text("a file where a directory should be")
+        with pytest.raises(OSError, match="_units"):
+            process_unit(unit, job)
+        assert job.state.counters() == JobCounters()
+
+        obstacle.unlink()
+        process_unit(unit, job)
+        counters = job.state.counters()
+        assert (counters.rows, counters.bytes) == (_NUM_ROWS, unit.size_bytes)
+
+    def test_bytes_grow_with_each_batch(self, job):
+        """A unit of a single file is seen to proceed before it is committed."""
+        unit = job.plan.units[0]
+        seen = []
+
+        def note(batch):
+            seen.append(job.state.counters().bytes)
+            return batch
+
+        process_unit(unit, replace(job, postprocess=note))
+        expected = [unit.size_bytes * index / 10 for index in range(10)]
+        np.testing.assert_allclose(seen, expected, atol=0.02 * unit.size_bytes)
+        assert job.state.counters().bytes == unit.size_bytes

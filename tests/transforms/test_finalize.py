@@ -1,0 +1,93 @@
+"""The last stage counts what readers will find, and refuses what no unit wrote."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from servable_core.errors import DataLossError
+from tests import memory_file_system as memory
+from tests.robustness.plans import make_plan
+from transforms.finalize import SUCCESS_FILE, finalize
+from transforms.plan import write_plan
+from transforms.receipts import OutputFile, Receipt, part_path, write_receipt
+from transforms.storage import create_file, read_bytes
+
+_NUM_UNITS = 2
+_VERSIONS = (1, 2)
+
+
+def _write_part(output, path, num_rows=20):
+    with create_file(output, f"{output}/{path}") as sink:
+        pq.write_table(pa.table({"score": [0.5] * num_rows}), sink)
+    return sink.written()
+
+
+def _commit(plan, unit, output):
+    files = []
+    for model in plan.models:
+        path = part_path(model.name, model.version, unit.index, len(plan.units))
+        written = _write_part(output, path)
+        files.append(
+            OutputFile(
+                model_name=model.name,
+                model_version=model.version,
+                path=path,
+                rows=20,
+                size_bytes=written.size_bytes,
+                sha256=written.sha256,
+            )
+        )
+    receipt = Receipt(
+        plan_id=plan.plan_id,
+        unit=unit.index,
+        rows_read=20,
+        files=tuple(files),
+        num_batches=1,
+        started_secs=1.0,
+        ended_secs=2.0,
+        peak_rss_bytes=1,
+    )
+    write_receipt(receipt, output)
+
+
+@pytest.fixture(name="output", params=["local", "remote"])
+def _output(request, tmp_path):
+    memory.clear()
+    yield str(tmp_path / "out") if request.param == "local" else "mem://bucket/out"
+    memory.clear()
+
+
+@pytest.fixture(name="plan")
+def _plan(output):
+    """Returns a plan of two units over two versions, all of them committed."""
+    plan = write_plan(make_plan(num_units=_NUM_UNITS, versions=_VERSIONS), output)
+    for unit in plan.units:
+        _commit(plan, unit, output)
+    return plan
+
+
+class TestStrayParts:
+    def test_none(self, plan, output):
+        """Where receipts name every part, the job is declared done."""
+        finalize(plan, output)
+        assert read_bytes(f"{output}/{SUCCESS_FILE}") is not None
+
+    @pytest.mark.parametrize(
+        "name", ["part-00000-of-00005.parquet", "part-00007-of-00002.parquet", "copy.parquet"]
+    )
+    def test_a_part_that_no_receipt_names(self, plan, output, name):
+        """A part of an earlier job or of a late worker would double rows, so the job is not done."""
+        path = f"model_name=ranker/model_version=2/{name}"
+        _write_part(output, path)
+        with pytest.raises(DataLossError) as caught:
+            finalize(plan, output)
+        for word in (f"{output}/{path}", "1 such", "delete it", "--if_exists=resume"):
+            assert word in str(caught.value)
+        assert read_bytes(f"{output}/{SUCCESS_FILE}") is None
+
+    @pytest.mark.parametrize("name", [".part.parquet.crc", "_old/part.parquet", "notes.txt"])
+    def test_what_no_reader_takes_for_rows(self, plan, output, name):
+        """Hidden names and other kinds of files are left alone."""
+        _write_part(output, f"model_name=ranker/model_version=1/{name}")
+        finalize(plan, output)
+        assert read_bytes(f"{output}/{SUCCESS_FILE}") is not None

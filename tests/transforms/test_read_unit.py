@@ -1,0 +1,170 @@
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from servable_core.errors import DataLossError, InvalidArgumentError
+from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
+from tests.datasets import write_tfrecord
+from transforms.formats.tfrecord import Feature
+from transforms.plan import InputFile, Unit, UnitRange
+from transforms.read_unit import ReadOptions, read_unit
+
+_ID = Feature(name="id", value_type=pa.int64(), length=None)
+_OPTIONS = ReadOptions(
+    input_format="tfrecord",
+    columns=("id",),
+    features=(_ID,),
+    with_records=True,
+    with_source=True,
+    batch_rows=64,
+)
+_MIB = 1 << 20
+
+
+def _read(paths, options, num_rows=None):
+    """Returns the batches of a unit of whole files."""
+    inputs = [InputFile(path=path, size_bytes=1, mtime_secs=0.0) for path in paths]
+    ranges = tuple(
+        UnitRange(
+            file_index=index,
+            first_group=0,
+            end_group=1,
+            first_row=0,
+            num_rows=-1 if num_rows is None else num_rows[index],
+            size_bytes=1,
+        )
+        for index in range(len(paths))
+    )
+    return list(read_unit(Unit(index=0, ranges=ranges), inputs, options))
+
+
+def _ids(batches):
+    return [value for each in batches for value in each.columns["id"].to_pylist()]
+
+
+def _sources(batches):
+    columns = [each.columns.select(["source_file", "source_row"]) for each in batches]
+    return [tuple(row.values()) for each in columns for row in each.to_pylist()]
+
+
+@pytest.fixture(name="small_files", params=["", "GZIP"])
+def _small_files(request, tmp_path):
+    """Files of 0 to 9 records, whose ids count up."""
+    paths, start = [], 0
+    for size in range(10):
+        path = tmp_path / f"{size}.tfrecord"
+        ids = np.arange(start, start + size)
+        if size:
+            write_tfrecord({"id": ids}, path, compression=request.param)
+        else:
+            path.write_bytes(gzip.compress(b"") if request.param else b"")
+        paths.append(str(path))
+        start += size
+    return paths
+
+
+class TestSmallTFRecordFiles:
+    def test_share_batches_in_order(self, small_files, monkeypatch):
+        """Neighbours are read into one batch, without a pipeline of TensorFlow's for each."""
+        monkeypatch.setattr(import_tensorflow().data, "TFRecordDataset", None)
+        batches = _read(small_files, replace(_OPTIONS, batch_rows=30))
+        assert [each.num_rows for each in batches] == [30, 15]
+        assert _ids(batches) == list(range(45))
+        expected = [(small_files[size], row) for size in range(10) for row in range(size)]
+        assert _sources(batches) == expected
+        assert sum(len(each.records) for each in batches) == 45
+
+    @pytest.mark.parametrize("damaged", [1, 5, 9])
+    def test_a_damaged_one_is_named(self, small_files, damaged):
+        """Whichever file of a batch is cut off, the error names it."""
+        path = Path(small_files[damaged])
+        path.write_bytes(path.read_bytes()[:-3])
+        with pytest.raises(DataLossError, match=f"^{path} is not TFRecord, or is corrupt"):
+            _read(small_files, _OPTIONS)
+
+    @pytest.mark.parametrize("other", [1, 5, 9])
+    def test_one_with_other_features_is_named(self, small_files, other):
+        """Whichever file of a batch lacks a feature, the error names it."""
+        write_tfrecord({"name": [b"x"]}, small_files[other])
+        with pytest.raises(InvalidArgumentError, match=rf"^{small_files[other]}: .*id"):
+            _read(small_files, _OPTIONS)
+
+    def test_planned_rows(self, small_files):
+        """No more rows are read than planned of each file, and fewer are an error."""
+        paths = small_files[5:7]
+        assert _ids(_read(paths, _OPTIONS, num_rows=[5, 2])) == [10, 11, 12, 13, 14, 15, 16]
+        with pytest.raises(DataLossError, match=f"{paths[0]} gave 5 rows where 6 were planned"):
+            _read(paths, _OPTIONS, num_rows=[6, 6])
+
+    def test_beside_a_long_one(self, tmp_path):
+        """A long file between short ones keeps its place."""
+        paths, sizes = [], [3, 40_000, 3]
+        for index, size in enumerate(sizes):
+            start = sum(sizes[:index])
+            ids = np.arange(start, start + size)
+            paths.append(write_tfrecord({"id": ids}, tmp_path / f"{index}.tfrecord"))
+        assert Path(paths[1]).stat().st_size > _MIB
+        batches = _read(paths, replace(_OPTIONS, batch_rows=1024))
+        assert _ids(batches) == list(range(sum(sizes)))
+        assert max(each.num_rows for each in batches) == 1024
+
+
+class TestBytes:
+    @pytest.mark.parametrize("compression", ["", "GZIP"])
+    def test_of_large_records(self, compression, tmp_path):
+        """The size of serialized records is told as it is, and bounds a batch."""
+        columns = {"id": np.arange(80), "image": [b"x" * _MIB] * 80}
+        path = write_tfrecord(columns, tmp_path / "a.tfrecord", compression=compression)
+        batches = _read([path], _OPTIONS)
+        assert _ids(batches) == list(range(80))
+        for each in batches:
+            assert each.num_rows * _MIB <= each.size_bytes <= 32 * _MIB
+        fixed = _read([path], replace(_OPTIONS, fixed_rows=True))
+        assert [each.num_rows for each in fixed] == [64, 16]
+        assert fixed[0].size_bytes >= 64 * _MIB
+
+    @pytest.mark.parametrize(
+        "column",
+        [
+            pa.array(["x" * 1000] * 100),
+            pa.array([b"x" * 1000] * 100, pa.large_binary()),
+            pa.array([[1.0] * 250] * 100, pa.list_(pa.float32())),
+            pa.array([["x" * 10] * 100] * 100),
+        ],
+        ids=["string", "large_binary", "list", "list of strings"],
+    )
+    def test_of_parquet_columns(self, column, tmp_path):
+        """Values of variable length are counted by what a batch's own rows take."""
+        pq.write_table(pa.table({"id": range(100), "x": column}), tmp_path / "a.parquet")
+        options = replace(
+            _OPTIONS,
+            input_format="parquet",
+            columns=("id", "x"),
+            with_source=False,
+            with_records=False,
+            batch_rows=50,
+        )
+        (batch, _) = _read([str(tmp_path / "a.parquet")], options)
+        for part, num_rows in ((batch, 50), (batch.slice(10, 20), 10)):
+            assert 1000 * num_rows <= part.size_bytes <= 1500 * num_rows
+
+
+class TestGzipIsTold:
+    def test_a_first_record_whose_length_looks_like_gzip(self, tmp_path):
+        """A plain file whose first eight bytes have their checksum behind them is plain."""
+        columns = {"id": [7], "x": [b""]}
+        path = tmp_path / "a.tfrecord"
+        for num_bytes in range(35_500, 35_616):
+            write_tfrecord(columns | {"x": [b"x" * num_bytes]}, path)
+            if path.read_bytes().startswith(b"\x1f\x8b"):
+                break
+        assert path.read_bytes().startswith(b"\x1f\x8b")
+        assert _ids(_read([str(path)], _OPTIONS)) == [7]
+        long = tmp_path / "long.tfrecord"
+        long.write_bytes(path.read_bytes() * 40)
+        assert _ids(_read([str(long)], _OPTIONS)) == [7] * 40
