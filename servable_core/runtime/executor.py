@@ -24,11 +24,27 @@ class InlineExecutor(Executor):
         return future
 
 
+class _NamedPool(ThreadPoolExecutor):
+    """A FIFO pool that runs tasks inline once the interpreter has stopped all pools.
+
+    Whoever is closed by `atexit` still has work to hand over, after Python has ended every pool.
+    """
+
+    @override
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError:
+            if self._shutdown:  # shut down by its owner: that is a bug of the caller's
+                raise
+            return InlineExecutor().submit(fn, *args, **kwargs)
+
+
 def create_executor(num_threads: int, name: str) -> Executor:
     """Returns a FIFO pool of `num_threads` named threads; zero threads means inline."""
     if num_threads == 0:
         return InlineExecutor()
-    return ThreadPoolExecutor(max_workers=num_threads, thread_name_prefix=name)
+    return _NamedPool(max_workers=num_threads, thread_name_prefix=name)
 
 
 def start_thread(target: Callable[..., None], *args: Any, name: str) -> threading.Thread:
