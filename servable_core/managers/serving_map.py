@@ -36,6 +36,22 @@ class ServedServable(Generic[T]):
         self._open_handles: set[object] = set()
         self._is_retired = False
 
+    @property
+    def num_open_handles(self) -> int:
+        """Handles that are open at this moment."""
+        return len(self._open_handles)
+
+    def retire_if_idle(self) -> bool:
+        """Retires it if no handle is open; returns whether it did.
+
+        Callers of `acquire` may be refused for a moment also where it does not.
+        """
+        self._is_retired = True
+        if self._open_handles:
+            self._is_retired = False
+            return False
+        return True
+
     def acquire(self) -> ServableHandle[T] | None:
         """Returns a new handle; None once retired."""
         token = object()
@@ -82,12 +98,20 @@ class ServingMap:
             self._by_request = _index(self._served.values())
 
     def remove(self, served: ServedServable[Any]) -> None:
-        """Makes `served` unobtainable and retires it; open handles stay valid."""
+        """Makes `served` unobtainable and retires it; open handles stay valid. May be repeated."""
         with self._lock:
-            del self._served[served.servable_id]
-            self._by_request = _index(self._served.values())
+            if self._served.get(served.servable_id) is served:
+                del self._served[served.servable_id]
+                self._by_request = _index(self._served.values())
         # After the swap: whoever is refused by it finds a newer snapshot.
         served.retire()
+
+    def remove_if_idle(self, served: ServedServable[Any]) -> bool:
+        """Removes `served` if no handle of it is open; returns whether it did."""
+        if not served.retire_if_idle():
+            return False
+        self.remove(served)  # look-ups that were refused meanwhile try again until then
+        return True
 
     def get(self, request: ServableRequest, servable_type: type[T]) -> ServableHandle[T]:
         """Returns a handle of the servable asked for.
@@ -109,6 +133,16 @@ class ServingMap:
             f"servable not found for {request}; available: "
             f"{', '.join(map(str, self.list_ids())) or 'none'}"
         )
+
+    def get_all(self, servable_type: type[T]) -> dict[ServableId, ServableHandle[T]]:
+        """Returns a handle of each available servable that is a `servable_type`."""
+        handles: dict[ServableId, ServableHandle[T]] = {}
+        for served in self._by_request.values():
+            if served.servable_id not in handles and isinstance(served.servable, servable_type):
+                handle = served.acquire()
+                if handle is not None:
+                    handles[served.servable_id] = handle
+        return handles
 
     def list_ids(self) -> list[ServableId]:
         """Returns the ids of all available servables, sorted."""
