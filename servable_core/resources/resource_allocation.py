@@ -85,6 +85,10 @@ class ResourceAllocation:
         """Returns the greater quantity of each resource."""
         return self._combine(other, max)
 
+    def __and__(self, other: "ResourceAllocation") -> "ResourceAllocation":
+        """Returns the smaller quantity of each resource."""
+        return self._combine(other, min)
+
     def covers(self, other: "ResourceAllocation") -> bool:
         """Whether `other` needs no more of any resource; unbound is compared with unbound."""
         return all(quantity <= self[resource] for resource, quantity in other.quantities.items())

@@ -37,13 +37,13 @@ class ResourceTracker:
 
     @property
     def used(self) -> ResourceAllocation:
-        """What is in use; unbound quantities count on every instance."""
+        """What is in use; unbound quantities count on every instance, as far as there is room."""
         return self._used
 
     def recompute_used(self, allocations: Iterable[ResourceAllocation]) -> None:
         """Replaces what is in use: estimates may have shrunk, servables may have gone."""
         overbound = (self.overbind(allocation) for allocation in allocations)
-        self._used = reduce(lambda left, right: left + right, overbound, EMPTY)
+        self._use(reduce(lambda left, right: left + right, overbound, EMPTY))
 
     def could_ever_reserve(self, allocation: ResourceAllocation) -> bool:
         """Whether `allocation` would fit if nothing else were in use."""
@@ -56,12 +56,14 @@ class ResourceTracker:
             InvalidArgumentError: If it names a device or an instance that does not exist.
         """
         demand = self._topology.normalize(allocation)
-        if not self._total.covers(self._used):
-            return False
         if not self._topology.fits(demand, self._total.minus(self._used)):
             return False
-        self._used += self._topology.overbind(demand)
+        self._use(self._used + self._topology.overbind(demand))
         return True
+
+    def _use(self, overbound: ResourceAllocation) -> None:
+        # Where something unbound has no room it is not, so no instance is more than full.
+        self._used = overbound & self._total
 
     def overbind(self, allocation: ResourceAllocation) -> ResourceAllocation:
         """Returns what `allocation` counts as: what is unbound, on every instance.

@@ -46,7 +46,7 @@ class AspiredVersionsMachine(RuleBasedStateMachine):
         )
         self.loaders: list[tuple[ServableId, FakeLoader]] = []
         self.handles: list[ServableHandle[FakeServable]] = []
-        self.aspired: dict[str, set[int]] = dict.fromkeys(NAMES, set())
+        self.aspired: dict[str, set[int]] = {name: set() for name in NAMES}
         self.was_available = False
 
     def _on_event(self, stamped: EventAndTime[ServableState]) -> None:
