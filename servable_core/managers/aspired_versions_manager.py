@@ -6,6 +6,7 @@ it. A thread calls `step` whenever something has happened; nothing polls.
 """
 
 import dataclasses
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,7 @@ from servable_core.lifecycle.servable_data import ServableData
 from servable_core.lifecycle.servable_handle import ServableHandle
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.servable_request import ServableRequest
-from servable_core.lifecycle.servable_state import ServableState
+from servable_core.lifecycle.servable_state import AspiredServableStateSnapshot, ServableState
 from servable_core.lifecycle.source import Target
 from servable_core.managers.aspired_servables import AspiredServables, check_versions
 from servable_core.managers.basic_manager import BasicManager
@@ -42,6 +43,7 @@ from servable_core.runtime.retry import RetryOptions
 from servable_core.runtime.step_thread import StepThread
 
 T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 
 def _reload_forever() -> RetryOptions:
@@ -273,11 +275,17 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
 
     def _next_actions_locked(self) -> list[ServableAction]:
         """Asks the policy once per servable; unloads come first, for they make room."""
-        actions = (
-            self._policy_for(stream[0].servable_id.name).get_next_action(stream)
-            for stream in self._servables.streams()
-        )
+        actions = map(self._next_action, self._servables.streams())
         return sorted(filter(None, actions), key=lambda action: action.action is Action.LOAD)
+
+    def _next_action(self, stream: Sequence[AspiredServableStateSnapshot]) -> ServableAction | None:
+        name = stream[0].servable_id.name
+        try:
+            return self._policy_for(name).get_next_action(stream)
+        except Exception:
+            # One stream without a working policy must not keep the others from theirs.
+            _logger.exception("the policy of servable %r failed", name)
+            return None
 
     def _are_available_locked(self, servable_ids: Sequence[ServableId]) -> bool:
         if self._is_closing:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from typing_extensions import override
 
@@ -139,13 +139,16 @@ class CachingManager(Manager):
             ResourceExhaustedError: If there is no room and nothing idle to make room.
             Exception: The error of its load, also of one that failed a moment ago.
         """
-        servable_id = self._resolve(request)
-        specific = ServableRequest.from_id(servable_id)
+        if request.version is None:
+            version = self._loader_factory.resolve_version(
+                request.name, request.auto_version_policy
+            )
+            request = ServableRequest.specific(request.name, version)
         try:
-            handle = self._basic.get_servable_handle(specific, servable_type)
+            handle = self._basic.get_servable_handle(request, servable_type)
         except NotFoundError:
-            handle = self._load_and_get(specific, servable_id, servable_type)
-        self._last_uses[servable_id] = next(self._uses)
+            handle = self._load_and_get(request, servable_type)
+        self._last_uses[handle.servable_id] = next(self._uses)
         return handle
 
     @override
@@ -179,17 +182,8 @@ class CachingManager(Manager):
     ) -> None:
         self.close()
 
-    def _resolve(self, request: ServableRequest) -> ServableId:
-        version = request.version
-        if version is None:
-            version = self._loader_factory.resolve_version(
-                request.name, request.auto_version_policy
-            )
-        return ServableId(request.name, version)
-
-    def _load_and_get(
-        self, request: ServableRequest, servable_id: ServableId, servable_type: type[T]
-    ) -> ServableHandle[T]:
+    def _load_and_get(self, request: ServableRequest, servable_type: type[T]) -> ServableHandle[T]:
+        servable_id = ServableId(request.name, cast(int, request.version))
         with self._lock:
             self._num_waiting[servable_id] = self._num_waiting.get(servable_id, 0) + 1
         try:

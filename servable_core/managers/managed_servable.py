@@ -28,6 +28,13 @@ _IN_FLIGHT = frozenset(
 )
 
 
+def _running() -> Future[None]:
+    """Returns a future that whoever gets it can wait for, but not cancel."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
 @dataclass(slots=True, eq=False)
 class ManagedServable:
     """One servable under management; guarded by the manager's lock.
@@ -47,8 +54,8 @@ class ManagedServable:
     is_announced: bool = False
     is_end_announced: bool = False
     resources: ResourceAllocation = EMPTY
-    loading: Future[None] = field(default_factory=Future)
-    unloading: Future[None] = field(default_factory=Future)
+    loading: Future[None] = field(default_factory=_running)
+    unloading: Future[None] = field(default_factory=_running)
 
     @property
     def servable_id(self) -> ServableId:

@@ -362,6 +362,20 @@ def test_each_servable_may_have_its_own_policy() -> None:
     assert peak == {"kept": True, "lean": False}
 
 
+def test_a_servable_without_a_working_policy_keeps_no_other_from_loading() -> None:
+    """Its own versions wait."""
+    policies = {"m": AvailabilityPreservingPolicy()}
+    manager = AspiredVersionsManager(
+        options=AspiredVersionsManagerOptions(has_manage_thread=False),
+        policy_for=policies.__getitem__,
+    )
+    with manager:
+        _aspire(manager, "a", {1: FakeLoader()})
+        _aspire(manager, "m", {1: FakeLoader()})
+        assert manager.list_available_servable_ids() == [M1]
+        assert _states(manager, "a") == {1: ManagerState.START}
+
+
 def test_versions_beyond_the_total_are_in_error_and_harm_nobody() -> None:
     """What is aspired and loaded is not unloaded to make room."""
     options = AspiredVersionsManagerOptions(has_manage_thread=False, total_resources=host_ram(10))

@@ -196,6 +196,16 @@ def test_handles_of_one_type_can_be_had_all_at_once() -> None:
             manager.get_servable_handle(ServableRequest.latest("m"), int)
 
 
+def test_nobody_can_cancel_a_load_through_its_future() -> None:
+    """That is what `cancel_load` is for."""
+    with _manager() as manager:
+        _manage(manager, M1, FakeLoader())
+        loading = manager.load_servable(M1)
+        assert not loading.cancel()
+        manager.step()
+        loading.result(0)
+
+
 def test_an_idle_servable_can_be_unloaded_and_a_busy_one_is_left() -> None:
     """Idle means that no handle is open; it is unobtainable from then on."""
     with _manager() as manager:
