@@ -144,9 +144,10 @@ class CachingManager(Manager):
                 request.name, request.auto_version_policy
             )
             request = ServableRequest.specific(request.name, version)
-        try:
+        handle = None
+        with contextlib.suppress(NotFoundError):
             handle = self._basic.get_servable_handle(request, servable_type)
-        except NotFoundError:
+        if handle is None:  # not inside `except`: errors of the load have nothing to do with it
             handle = self._load_and_get(request, servable_type)
         self._last_uses[handle.servable_id] = next(self._uses)
         return handle

@@ -1,6 +1,7 @@
 """Failures that answer for a while, so that nobody repeats what has just failed."""
 
 from dataclasses import dataclass
+from types import TracebackType
 
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.runtime.clock import Clock
@@ -10,6 +11,7 @@ from servable_core.runtime.retry import RetryOptions
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: Exception
+    traceback: TracebackType | None
     num_failures: int
     until_secs: float
 
@@ -35,7 +37,8 @@ class RememberedFailures:
         """
         failure = self._failures.get(servable_id)
         if failure is not None and self._clock.now() < failure.until_secs:
-            raise failure.error
+            # From its first traceback each time, which would grow with every raise.
+            raise failure.error.with_traceback(failure.traceback)
 
     def remember(self, servable_id: ServableId, error: Exception) -> None:
         """Notes a failure; also drops those of others that were over long ago."""
@@ -48,7 +51,9 @@ class RememberedFailures:
             if now < failure.until_secs + self._backoff.max_backoff_secs
         }
         until_secs = now + self._backoff.backoff_secs(num_failures)
-        self._failures[servable_id] = _Failure(error, num_failures + 1, until_secs)
+        self._failures[servable_id] = _Failure(
+            error, error.__traceback__, num_failures + 1, until_secs
+        )
 
     def forget(self, servable_id: ServableId) -> None:
         """Notes a success."""

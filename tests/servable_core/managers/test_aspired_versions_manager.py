@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servable_core.errors import (
@@ -524,6 +524,7 @@ def test_close_interrupts_a_back_off() -> None:
 _VERSIONS = st.sets(st.integers(1, 4))
 
 
+@settings(deadline=None)  # each example starts a thread, which a busy machine may delay
 @given(st.lists(st.tuples(_VERSIONS, _VERSIONS, st.booleans()), max_size=8))
 def test_whatever_is_aspired_no_handle_dangles_and_no_stream_goes_dark(
     changes: list[tuple[set[int], set[int], bool]],

@@ -220,6 +220,20 @@ def test_a_failure_is_remembered_for_a_while_and_then_forgotten() -> None:
     assert num_loaders == [1, 1, 2, 2, 3]
 
 
+def test_a_remembered_failure_does_not_grow_with_each_answer() -> None:
+    """Its traceback and its context stay as short as they were."""
+    factory, lengths = Factory(), []
+    factory.num_failures = 9
+    with _manager(factory) as manager:
+        for _ in range(4):
+            with pytest.raises(UnavailableError) as caught:
+                _use(manager, "a")
+            lengths.append(len(caught.traceback))
+            assert caught.value.__context__ is None
+
+    assert lengths[1] == lengths[3]
+
+
 def test_a_failure_reaches_all_who_wait_and_takes_no_room() -> None:
     """Afterwards another servable has the place."""
     factory = Factory()
