@@ -1,6 +1,7 @@
 """The vocabulary: identities, loaders, handles, states, and the chain from source to target."""
 
 from servable_core.lifecycle.loader import Loader as Loader
+from servable_core.lifecycle.loader import ResourceUnsafeLoader as ResourceUnsafeLoader
 from servable_core.lifecycle.loader import SimpleLoader as SimpleLoader
 from servable_core.lifecycle.servable_data import ServableData as ServableData
 from servable_core.lifecycle.servable_handle import ServableHandle as ServableHandle
