@@ -1,5 +1,8 @@
 """Where aspired versions come from: version selection, version directories, the static source."""
 
+from servable_core.sources.prefix_storage_path_source_adapter import (
+    PrefixStoragePathSourceAdapter as PrefixStoragePathSourceAdapter,
+)
 from servable_core.sources.static_source import StaticStoragePathSource as StaticStoragePathSource
 from servable_core.sources.storage_path_versions import VersionDirectory as VersionDirectory
 from servable_core.sources.version_selection import AllVersions as AllVersions
