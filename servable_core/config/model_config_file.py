@@ -24,6 +24,7 @@ from servable_core.config.server_config import ModelConfig, ServerConfig
 from servable_core.config.text_proto import lines_at_depth, parse_text_proto
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.file_system import FileSystem, LocalFileSystem, join_path
+from servable_core.servables.platform_registry import PlatformRegistry
 from servable_core.sources.version_selection import (
     AllVersions,
     LatestVersions,
@@ -31,7 +32,7 @@ from servable_core.sources.version_selection import (
     VersionPolicy,
 )
 
-BUILT_IN_PLATFORMS = ("tensorflow", "lookup_table")
+_BUILT_IN_PLATFORMS = PlatformRegistry().names
 _CONFIG_DEPTH = 2  # model_config_list { config {
 
 
@@ -39,7 +40,7 @@ def read_server_config(
     path: str,
     *,
     file_system: FileSystem | None = None,
-    platforms: Collection[str] = BUILT_IN_PLATFORMS,
+    platforms: Collection[str] = _BUILT_IN_PLATFORMS,
 ) -> ServerConfig:
     """Reads the file at `path`; relative base paths are below its directory.
 
@@ -63,7 +64,7 @@ def parse_server_config(
     *,
     directory: str,
     place: str = "models.config",
-    platforms: Collection[str] = BUILT_IN_PLATFORMS,
+    platforms: Collection[str] = _BUILT_IN_PLATFORMS,
 ) -> ServerConfig:
     """Returns the models that a `ModelServerConfig` text proto lists.
 

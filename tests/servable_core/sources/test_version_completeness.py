@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servable_core.runtime.file_system import FileInfo
@@ -155,6 +155,7 @@ _listings = st.lists(
 )
 
 
+@settings(deadline=None)  # machines pause
 @given(_listings)
 def test_nothing_becomes_complete_within_the_settle_time_of_its_last_change(
     listings: list[tuple[float, dict[str, int]]],
