@@ -36,6 +36,7 @@ from servable_core.sources.watched_servable import (
 )
 
 _logger = logging.getLogger(__name__)
+_RETRY_SECS = 5.0  # after a target failed, where polls have no interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +123,7 @@ class FileSystemStoragePathSource(Source[str]):
                     self._poll,
                     name="file-system-source",
                     clock=self._clock,
-                    retry_secs=interval_secs or self._options.settle_secs,
+                    retry_secs=interval_secs or _RETRY_SECS,
                 )
 
     def step(self) -> None:
