@@ -49,7 +49,7 @@ class DirectoryProbe(Protocol):
 
 
 class LocalFileSystem(FileSystem, DirectoryProbe):
-    """This machine's files; those in directories that may not be read are left out."""
+    """This machine's files; those in inner directories that may not be read are left out."""
 
     @override
     def list_files(self, directory: str) -> list[FileInfo]:
@@ -74,7 +74,10 @@ def directory_exists(file_system: FileSystem, path: str) -> bool:
 
 
 def _walk(directory: str) -> Iterator[FileInfo]:
-    for parent, _, names in os.walk(directory, onerror=_check_walk_error, followlinks=True):
+    def on_error(error: OSError) -> None:
+        _check_walk_error(error, directory)
+
+    for parent, _, names in os.walk(directory, onerror=on_error, followlinks=True):
         for name in names:
             path = Path(parent) / name
             try:
@@ -84,9 +87,12 @@ def _walk(directory: str) -> Iterator[FileInfo]:
             yield FileInfo(path=str(path), size_bytes=stat.st_size, mtime_secs=stat.st_mtime)
 
 
-def _check_walk_error(error: OSError) -> None:
-    # Anything else is an outage, and a partial listing would pass for the truth.
-    if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+def _check_walk_error(error: OSError, directory: str) -> None:
+    """Raises what would make a short listing pass for the truth."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return
+    is_inner = error.filename != directory
+    if not (isinstance(error, PermissionError) and is_inner):  # such as lost+found
         raise error
 
 

@@ -1,6 +1,7 @@
 """The local file system."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,36 @@ def test_an_outage_is_an_error_and_no_short_listing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long") as error:
         LocalFileSystem().list_files(f"{tmp_path}/{'x' * 5000}")
     assert error.value.errno == errno.ENAMETOOLONG
+
+
+def test_only_inner_directories_may_be_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing that is refused as a whole does not pass for an empty directory."""
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "denied", path)
+
+    monkeypatch.setattr("os.scandir", refuse)  # root may read everything
+
+    with pytest.raises(PermissionError):
+        LocalFileSystem().list_files("/m")
+
+
+def test_unreadable_inner_directories_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the lost+found of a mounted disk."""
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refuse_inner(path: str) -> object:
+        if path.endswith("lost+found"):
+            raise PermissionError(errno.EACCES, "denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse_inner)
+
+    assert [file.path for file in LocalFileSystem().list_files(str(tmp_path))] == [f"{tmp_path}/a"]
 
 
 def test_an_empty_directory_is_told_from_a_missing_one(tmp_path: Path) -> None:
