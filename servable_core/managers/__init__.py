@@ -6,6 +6,7 @@ from servable_core.managers.aspired_versions_manager import (
 from servable_core.managers.aspired_versions_manager import (
     AspiredVersionsManagerOptions as AspiredVersionsManagerOptions,
 )
+from servable_core.managers.aspired_versions_manager import VersionOutcomes as VersionOutcomes
 from servable_core.managers.basic_manager import BasicManager as BasicManager
 from servable_core.managers.basic_manager_options import (
     BasicManagerOptions as BasicManagerOptions,

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from typing_extensions import override
 
@@ -63,6 +63,16 @@ class AspiredVersionsManagerOptions(BasicManagerOptions):
     """
 
     reload_retry: RetryOptions = field(default_factory=_reload_forever)
+
+
+class VersionOutcomes(Protocol):
+    """What has become of the versions that are aspired, at one instant."""
+
+    def is_available(self, servable_id: ServableId) -> bool:
+        """Whether the servable can be obtained."""
+
+    def find_error(self, servable_id: ServableId) -> Exception | None:
+        """Returns why a version has failed, unless another incarnation is on its way."""
 
 
 class AspiredVersionsManager(Manager, Target[Loader[Any]]):
@@ -191,16 +201,33 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
             DeadlineExceededError: After `timeout_secs`.
         """
         wanted = list(servable_ids)
+        if not self.wait_until(lambda versions: _are_available(wanted, versions), timeout_secs):
+            with self._lock:
+                states = self._servables.describe(wanted)
+            raise DeadlineExceededError(f"not available after {timeout_secs} seconds: {states}")
+
+    def wait_until(
+        self, predicate: Callable[[VersionOutcomes], bool], timeout_secs: float | None = None
+    ) -> bool:
+        """Waits until `predicate` holds; returns whether it does within `timeout_secs`.
+
+        It is called under the manager's lock, after each change and each `wake_waiters`; what it
+        raises ends the wait. It must be quick, and not call the manager.
+
+        Raises:
+            AbortedError: If the manager is closed.
+        """
         with self._lock:
-            if not wait_for(
-                lambda: self._are_available_locked(wanted),
+            return wait_for(
+                lambda: self._holds_locked(predicate),
                 condition=self._changed,
                 clock=self._clock,
                 timeout_secs=timeout_secs,
-            ):
-                raise DeadlineExceededError(
-                    f"not available after {timeout_secs} seconds: {self._servables.describe(wanted)}"
-                )
+            )
+
+    def wake_waiters(self) -> None:
+        """Has all waits look at their predicates again."""
+        self._notify_change()
 
     def step(self) -> bool:
         """Performs every action that is possible now; returns whether there was any.
@@ -287,10 +314,14 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
             _logger.exception("the policy of servable %r failed", name)
             return None
 
-    def _are_available_locked(self, servable_ids: Sequence[ServableId]) -> bool:
+    def _holds_locked(self, predicate: Callable[[VersionOutcomes], bool]) -> bool:
         if self._is_closing:
             raise AbortedError("the manager was closed")
-        for error in map(self._servables.find_error, servable_ids):
-            if error is not None:
-                raise error
-        return all(map(self._servables.is_available, servable_ids))
+        return predicate(self._servables)
+
+
+def _are_available(servable_ids: Sequence[ServableId], versions: VersionOutcomes) -> bool:
+    for error in map(versions.find_error, servable_ids):
+        if error is not None:
+            raise error
+    return all(map(versions.is_available, servable_ids))

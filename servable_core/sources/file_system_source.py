@@ -6,7 +6,7 @@ For versions that never change use `StaticStoragePathSource`.
 import itertools
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -37,6 +37,10 @@ from servable_core.sources.watched_servable import (
 
 _logger = logging.getLogger(__name__)
 _RETRY_SECS = 5.0  # after a target failed, where polls have no interval
+
+
+def _do_nothing() -> None:
+    """Stands for a callback that nobody gave."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +90,7 @@ class FileSystemStoragePathSource(Source[str]):
     Args:
         options: What to watch; `update_options` changes it.
         file_system: Lists the base paths.
+        on_poll: Called when a base path was polled and the target told, without a lock.
         clock: Times polls, and tells how old files are.
     """
 
@@ -94,9 +99,11 @@ class FileSystemStoragePathSource(Source[str]):
         options: FileSystemStoragePathSourceOptions,
         *,
         file_system: FileSystem | None = None,
+        on_poll: Callable[[], None] = _do_nothing,
         clock: Clock | None = None,
     ) -> None:
         self._file_system = file_system or LocalFileSystem()
+        self._on_poll = on_poll
         self._clock = clock or SystemClock()
         self._listing_numbers = itertools.count()
         self._lock = threading.Lock()
@@ -229,7 +236,9 @@ class FileSystemStoragePathSource(Source[str]):
         outcome = self._list(name, polled.servable.base_path)
         with self._turn(name):
             versions = self._apply(polled, outcome, time, number)
-            return None if versions is None else _tell(target, name, versions)
+            error = None if versions is None else _tell(target, name, versions)
+        self._on_poll()
+        return error
 
     def _list(self, name: str, base_path: str) -> dict[int, VersionDirectory] | Exception:
         """Lists a base path; without the lock, since storage may be slow."""

@@ -44,6 +44,8 @@ class StoragePathStatus:
         base_path: Where it looks.
         aspired: Versions that it asked for last, ascending.
         pending: Why each version that is there, but not complete, is not aspired.
+        settling: Those of the pending versions that only have yet to come to rest.
+        is_listed: Whether the base path was looked at since it is watched like this.
         error: What is wrong: the base path is missing, cannot be listed, holds no version or not
             those asked for. None if all is well.
     """
@@ -51,6 +53,8 @@ class StoragePathStatus:
     base_path: str
     aspired: tuple[int, ...] = ()
     pending: Mapping[int, str] = field(default_factory=dict)
+    settling: frozenset[int] = frozenset()
+    is_listed: bool = False
     error: Exception | None = None
 
 
@@ -65,6 +69,7 @@ class ServableWatch:
         aspired: Those asked for last, and their directories.
         error: What is wrong.
         is_failed: Whether the last listing told nothing, so that there is no news for the target.
+        is_listed: Whether there was a listing since the servable is watched like this.
         listing_number: Number of the last listing; later ones have higher numbers.
     """
 
@@ -74,6 +79,7 @@ class ServableWatch:
     aspired: Mapping[int, str] = field(default_factory=dict)
     error: Exception | None = None
     is_failed: bool = False
+    is_listed: bool = False
     listing_number: int = -1
 
     @property
@@ -85,6 +91,8 @@ class ServableWatch:
             base_path=self.servable.base_path,
             aspired=tuple(self.aspired),
             pending=dict(sorted({**watch.lacking, **settling}.items())),
+            settling=watch.settling,
+            is_listed=self.is_listed,
             error=self.error,
         )
 
@@ -93,7 +101,7 @@ class ServableWatch:
         if servable == self.servable:
             return self
         if servable.base_path == self.servable.base_path:
-            return replace(self, servable=servable)
+            return replace(self, servable=servable, is_listed=False)
         return ServableWatch(name=self.name, servable=servable, aspired=self.aspired)
 
     def failed(self, error: Exception, number: int) -> "ServableWatch":
@@ -103,6 +111,7 @@ class ServableWatch:
             base_path_watch=self.base_path_watch.failed(),
             error=error,
             is_failed=True,
+            is_listed=True,
             listing_number=number,
         )
 
@@ -129,6 +138,7 @@ class ServableWatch:
             aspired=aspired,
             error=error,
             is_failed=False,
+            is_listed=True,
             listing_number=number,
         )
 
