@@ -92,6 +92,10 @@ class AspiredServables:
         due = (version.retry_secs for version in self._versions.values() if version.is_aspired)
         return min((secs for secs in due if secs is not None), default=None)
 
+    def is_in_force(self, servable_name: str) -> bool:
+        """Whether the newest list of a servable was taken over, rather than still waiting."""
+        return servable_name not in self._pending
+
     def find_error(self, servable_id: ServableId) -> Exception | None:
         """Returns why a version has failed, unless another incarnation is on its way."""
         version = self._versions.get(servable_id)

@@ -68,6 +68,9 @@ class AspiredVersionsManagerOptions(BasicManagerOptions):
 class VersionOutcomes(Protocol):
     """What has become of the versions that are aspired, at one instant."""
 
+    def is_in_force(self, servable_name: str) -> bool:
+        """Whether the newest list of a servable was taken over, rather than still waiting."""
+
     def is_available(self, servable_id: ServableId) -> bool:
         """Whether the servable can be obtained."""
 

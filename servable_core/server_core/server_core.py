@@ -29,7 +29,7 @@ from servable_core.server_core.config_change import (
 )
 from servable_core.server_core.followed_models import FollowedFeed
 from servable_core.server_core.model_feed import ModelFeed
-from servable_core.server_core.model_outcome import find_outcome
+from servable_core.server_core.model_outcome import ModelOutcome, find_outcome
 from servable_core.server_core.model_spec import ModelSpec
 from servable_core.server_core.model_status import ModelStatus, to_model_status
 from servable_core.server_core.options import ServerCoreOptions
@@ -252,13 +252,16 @@ class ServerCore:
         )
 
     def _load_initial_models(self) -> None:
-        config, timeout_secs = self.config, self._options.load_timeout_secs
-        names, num_threads = models_by_name(config).keys(), self._options.num_load_threads
+        config, num_threads = self.config, self._options.num_load_threads
+        names, timeout_secs = models_by_name(config).keys(), self._options.load_timeout_secs
         if self._options.requires_all_models:
-            self._await_models(names, timeout_secs)
+            self._await_models(names, self._deadline(timeout_secs))
             self._check_labels(assigned_labels({}, labels_of(config)))
             self._manager.set_num_load_threads(num_threads)
-        elif self._wait_for_models(names, timeout_secs, is_strict=False):
+        elif self._manager.wait_until(
+            lambda versions: all(each.is_decided for each in self._outcomes(names, versions)),
+            timeout_secs,
+        ):
             self._manager.set_num_load_threads(num_threads)
         else:  # it would wait for the loads that are late
             start_thread(self._manager.set_num_load_threads, num_threads, name="server-core-resize")
@@ -266,7 +269,7 @@ class ServerCore:
     def _reload(
         self, make_config: Callable[[ServerConfig], ServerConfig], timeout_secs: float | None
     ) -> None:
-        deadline = None if timeout_secs is None else self._clock.now() + timeout_secs
+        deadline = self._deadline(timeout_secs)
         with self._reload_turn.taken(timeout_secs):
             if isinstance(self._feed, PinnedFeed):
                 self._feed.refuse()
@@ -277,10 +280,11 @@ class ServerCore:
             labels = list(assigned_labels(labels_of(old), labels_of(new), to_load))
             # What no load can change is checked before anything happens.
             self._check_labels(each for each in labels if each[1].name not in to_load)
-            left_secs = None if deadline is None else max(0.0, deadline - self._clock.now())
+            # A removal that is still on its way would be lost, and an old failure with it.
+            self._wait(lambda versions: all(map(versions.is_in_force, to_load)), to_load, deadline)
             try:
                 self._feed.update(union_of(old, new))
-                self._await_models(to_load, left_secs)
+                self._await_models(to_load, deadline)
                 self._check_labels(labels)
             except BaseException:
                 self._feed.update(old)
@@ -289,24 +293,35 @@ class ServerCore:
                 self._config, self._labels = new, labels_of(new)
             self._feed.update(new)
 
-    def _await_models(self, names: Collection[str], timeout_secs: float | None) -> None:
-        if not self._wait_for_models(names, timeout_secs, is_strict=True):
-            raise self._deadline_error(names, timeout_secs)
+    def _await_models(self, names: Collection[str], deadline: float | None) -> None:
+        """Waits until all of them have come up; raises the first error."""
 
-    def _wait_for_models(
-        self, names: Collection[str], timeout_secs: float | None, *, is_strict: bool
-    ) -> bool:
-        """Waits until each model has come up or failed; if strict, raises the first error."""
-
-        def are_decided(versions: VersionOutcomes) -> bool:
-            statuses = self._feed.statuses()
-            outcomes = [find_outcome(name, statuses[name], versions) for name in sorted(names)]
+        def are_up(versions: VersionOutcomes) -> bool:
+            outcomes = self._outcomes(names, versions)
             for outcome in outcomes:
-                if is_strict and outcome.error is not None:
+                if outcome.error is not None:
                     raise outcome.error
             return all(outcome.is_decided for outcome in outcomes)
 
-        return self._manager.wait_until(are_decided, timeout_secs)
+        self._wait(are_up, names, deadline)
+
+    def _outcomes(self, names: Iterable[str], versions: VersionOutcomes) -> list[ModelOutcome]:
+        statuses = self._feed.statuses()
+        return [find_outcome(name, statuses[name], versions) for name in sorted(names)]
+
+    def _wait(
+        self,
+        predicate: Callable[[VersionOutcomes], bool],
+        names: Collection[str],
+        deadline: float | None,
+    ) -> None:
+        left_secs = None if deadline is None else max(0.0, deadline - self._clock.now())
+        if not self._manager.wait_until(predicate, left_secs):
+            models = "; ".join(str(each) for each in self.statuses() if each.name in names)
+            raise DeadlineExceededError(f"not available in the time allowed: {models}")
+
+    def _deadline(self, timeout_secs: float | None) -> float | None:
+        return None if timeout_secs is None else self._clock.now() + timeout_secs
 
     def _check_labels(self, labels: Iterable[tuple[str, ServableId]]) -> None:
         available, statuses = self.list_available_servable_ids(), self._feed.statuses()
@@ -318,9 +333,3 @@ class ServerCore:
         }
         for label, servable_id in labels:
             check_label(label, servable_id, can_serve.__contains__)
-
-    def _deadline_error(
-        self, names: Collection[str], timeout_secs: float | None
-    ) -> DeadlineExceededError:
-        models = "; ".join(map(str, (each for each in self.statuses() if each.name in names)))
-        return DeadlineExceededError(f"not available after {timeout_secs} seconds: {models}")
