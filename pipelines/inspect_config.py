@@ -121,3 +121,5 @@ def _policy_words(policy: VersionPolicy) -> str:
             return "all versions"
         case SpecificVersions(versions):
             return f"versions {', '.join(map(str, sorted(versions)))}"
+        case _:
+            raise InvalidArgumentError(f"a config file cannot have the version policy {policy}")

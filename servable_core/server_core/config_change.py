@@ -1,7 +1,7 @@
 """What a new configuration changes, and whether it may: pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servable_core.config.server_config import ModelConfig, ServerConfig
 from servable_core.errors import (
@@ -10,6 +10,7 @@ from servable_core.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from servable_core.sources.version_selection import KeptVersions
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,14 @@ def check_change(old: ServerConfig, new: ServerConfig, platforms: Collection[str
             )
 
 
-def union_of(old: ServerConfig, new: ServerConfig) -> ServerConfig:
-    """Returns `new` with the models besides that only `old` has."""
-    names = models_by_name(new)
-    return ServerConfig(models=(*new.models, *(m for m in old.models if m.name not in names)))
+def union_of(old: ServerConfig, new: ServerConfig, *, keeps_versions: bool = True) -> ServerConfig:
+    """Returns `new` and what besides only `old` has: models, and versions of models.
+
+    Versions are kept where the base path is the same, if `keeps_versions`.
+    """
+    before, names = models_by_name(old), models_by_name(new)
+    models = (_union(before.get(m.name, m), m) if keeps_versions else m for m in new.models)
+    return ServerConfig(models=(*models, *(m for m in old.models if m.name not in names)))
 
 
 def with_model(config: ServerConfig, model: ModelConfig) -> ServerConfig:
@@ -100,6 +105,12 @@ def without_model(config: ServerConfig, name: str) -> ServerConfig:
     if name not in models_by_name(config):
         raise NotFoundError(f"there is no model {name!r} to remove")
     return ServerConfig(models=tuple(m for m in config.models if m.name != name))
+
+
+def _union(old: ModelConfig, new: ModelConfig) -> ModelConfig:
+    if old.base_path != new.base_path or old.versions == new.versions:
+        return new
+    return replace(new, versions=KeptVersions(wanted=new.versions, kept=old.versions))
 
 
 def _what_to_load(model: ModelConfig) -> object:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from servable_core.config.server_config import ModelConfig
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.managers.aspired_versions_manager import VersionOutcomes
+from servable_core.sources.version_selection import select_present
 from servable_core.sources.watched_servable import StoragePathStatus
 
 
@@ -21,7 +23,7 @@ class ModelOutcome:
 
 
 def find_outcome(
-    model_name: str, status: StoragePathStatus, versions: VersionOutcomes
+    model: ModelConfig, status: StoragePathStatus, versions: VersionOutcomes
 ) -> ModelOutcome:
     """Returns what has become of a model, given what its source and its manager know.
 
@@ -30,7 +32,7 @@ def find_outcome(
     """
     if not status.is_listed:
         return ModelOutcome(is_decided=False)
-    servable_ids = [ServableId(model_name, version) for version in status.aspired]
+    servable_ids = wanted_ids(model, status)
     for error in map(versions.find_error, servable_ids):
         if error is not None:
             return ModelOutcome(is_decided=True, error=error)
@@ -38,3 +40,11 @@ def find_outcome(
         is_decided = not status.settling
         return ModelOutcome(is_decided, status.error if is_decided else None)
     return ModelOutcome(is_decided=all(map(versions.is_available, servable_ids)))
+
+
+def wanted_ids(model: ModelConfig, status: StoragePathStatus) -> list[ServableId]:
+    """Returns the versions that a model asks for, of those that its source aspires to.
+
+    The source may aspire to more, which is kept until these are there.
+    """
+    return [ServableId(model.name, v) for v in select_present(model.versions, status.aspired)]

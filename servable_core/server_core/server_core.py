@@ -14,6 +14,7 @@ from servable_core.lifecycle.servable_request import ServableRequest
 from servable_core.lifecycle.servable_state import ServableState
 from servable_core.managers.aspired_versions_manager import AspiredVersionsManager, VersionOutcomes
 from servable_core.managers.servable_state_monitor import ServableStateMonitor
+from servable_core.policies.resource_preserving import ResourcePreservingPolicy
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.executor import start_thread
@@ -29,7 +30,7 @@ from servable_core.server_core.config_change import (
 )
 from servable_core.server_core.followed_models import FollowedFeed
 from servable_core.server_core.model_feed import ModelFeed
-from servable_core.server_core.model_outcome import ModelOutcome, find_outcome
+from servable_core.server_core.model_outcome import ModelOutcome, find_outcome, wanted_ids
 from servable_core.server_core.model_spec import ModelSpec
 from servable_core.server_core.model_status import ModelStatus, to_model_status
 from servable_core.server_core.options import ServerCoreOptions
@@ -96,6 +97,10 @@ class ServerCore:
         self._closing.enter_context(self._monitor)
         self._closing.enter_context(self._manager)
         self._lock = threading.Lock()
+        # Who unloads before loading has no memory for both.
+        self._keeps_versions = not isinstance(
+            self._options.aspired_version_policy, ResourcePreservingPolicy
+        )
         self._reload_turn = Turn("reload", self._clock)
         try:
             self._feed = self._create_feed(models, file_system or LocalFileSystem())
@@ -178,9 +183,10 @@ class ServerCore:
     def reload(self, config: ServerConfig, timeout_secs: float | None = None) -> None:
         """Puts another configuration in force: returns when all that it brings is available.
 
-        Until then the former one serves on: its labels hold, and models that are to go stay, so
-        that a failure costs nothing. Memory has to do for both; where it does not, remove a model
-        first. If anything new is missing, broken or late, or a label would point to a version that
+        Until then the former one serves on: its labels hold, and models and versions that are to
+        go stay, so that a failure costs nothing. (Only where a base path changes, or the policy is
+        `ResourcePreservingPolicy`, versions are replaced as they come.) Memory has to do for both;
+        where it does not, remove a model first. If anything new is missing, broken or late, or a label would point to a version that
         is not available, the former configuration is restored. One reload runs at a time; others
         wait for their turn.
 
@@ -255,11 +261,13 @@ class ServerCore:
         config, num_threads = self.config, self._options.num_load_threads
         names, timeout_secs = models_by_name(config).keys(), self._options.load_timeout_secs
         if self._options.requires_all_models:
-            self._await_models(names, self._deadline(timeout_secs))
-            self._check_labels(assigned_labels({}, labels_of(config)))
+            self._await_models(config, names, self._deadline(timeout_secs))
+            self._check_labels(config, assigned_labels({}, labels_of(config)))
             self._manager.set_num_load_threads(num_threads)
         elif self._manager.wait_until(
-            lambda versions: all(each.is_decided for each in self._outcomes(names, versions)),
+            lambda versions: all(
+                each.is_decided for each in self._outcomes(config, names, versions)
+            ),
             timeout_secs,
         ):
             self._manager.set_num_load_threads(num_threads)
@@ -279,13 +287,13 @@ class ServerCore:
             to_load = ConfigChange.between(old, new).to_load
             labels = list(assigned_labels(labels_of(old), labels_of(new), to_load))
             # What no load can change is checked before anything happens.
-            self._check_labels(each for each in labels if each[1].name not in to_load)
+            self._check_labels(new, [each for each in labels if each[1].name not in to_load])
             # A removal that is still on its way would be lost, and an old failure with it.
             self._wait(lambda versions: all(map(versions.is_in_force, to_load)), to_load, deadline)
             try:
-                self._feed.update(union_of(old, new))
-                self._await_models(to_load, deadline)
-                self._check_labels(labels)
+                self._feed.update(union_of(old, new, keeps_versions=self._keeps_versions))
+                self._await_models(new, to_load, deadline)
+                self._check_labels(new, labels)
             except BaseException:
                 self._feed.update(old)
                 raise
@@ -293,11 +301,13 @@ class ServerCore:
                 self._config, self._labels = new, labels_of(new)
             self._feed.update(new)
 
-    def _await_models(self, names: Collection[str], deadline: float | None) -> None:
+    def _await_models(
+        self, config: ServerConfig, names: Collection[str], deadline: float | None
+    ) -> None:
         """Waits until all of them have come up; raises the first error."""
 
         def are_up(versions: VersionOutcomes) -> bool:
-            outcomes = self._outcomes(names, versions)
+            outcomes = self._outcomes(config, names, versions)
             for outcome in outcomes:
                 if outcome.error is not None:
                     raise outcome.error
@@ -305,9 +315,12 @@ class ServerCore:
 
         self._wait(are_up, names, deadline)
 
-    def _outcomes(self, names: Iterable[str], versions: VersionOutcomes) -> list[ModelOutcome]:
+    def _outcomes(
+        self, config: ServerConfig, names: Collection[str], versions: VersionOutcomes
+    ) -> list[ModelOutcome]:
         statuses = self._feed.statuses()
-        return [find_outcome(name, statuses[name], versions) for name in sorted(names)]
+        models = [model for model in config.models if model.name in names]
+        return [find_outcome(model, statuses[model.name], versions) for model in models]
 
     def _wait(
         self,
@@ -323,13 +336,14 @@ class ServerCore:
     def _deadline(self, timeout_secs: float | None) -> float | None:
         return None if timeout_secs is None else self._clock.now() + timeout_secs
 
-    def _check_labels(self, labels: Iterable[tuple[str, ServableId]]) -> None:
+    def _check_labels(self, config: ServerConfig, labels: Iterable[tuple[str, ServableId]]) -> None:
         available, statuses = self.list_available_servable_ids(), self._feed.statuses()
-        # A version that is not aspired any more is on its way out, even if it still serves.
-        can_serve = {
-            each
-            for each in available
-            if each.name in statuses and each.version in statuses[each.name].aspired
+        # A version that is not wanted any more is on its way out, even if it still serves.
+        can_serve = set(available) & {
+            servable_id
+            for model in config.models
+            if model.name in statuses
+            for servable_id in wanted_ids(model, statuses[model.name])
         }
         for label, servable_id in labels:
             check_label(label, servable_id, can_serve.__contains__)

@@ -1,6 +1,6 @@
 """One servable of a file-system source: what is watched, what is known, what is aspired. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
@@ -11,8 +11,8 @@ from servable_core.sources.storage_path_versions import VersionDirectory
 from servable_core.sources.version_completeness import FindMissing, accept_any
 from servable_core.sources.version_selection import (
     LatestVersions,
-    SpecificVersions,
     VersionPolicy,
+    select_present,
     select_versions,
 )
 
@@ -156,7 +156,7 @@ class ServableWatch:
             selected = select_versions(policy, complete)
         except NotFoundError as error:
             message = f"servable {self.name!r} below {self.servable.base_path}: {error}"
-            return _specific_among(policy, complete), NotFoundError(message)
+            return select_present(policy, complete), NotFoundError(message)
         return selected, None if selected else self._no_version_error(watch)
 
     def _refusal(self) -> FailedPreconditionError:
@@ -175,8 +175,3 @@ class ServableWatch:
         return NotFoundError(
             f"servable {self.name!r} has no version below {self.servable.base_path}: {hint}"
         )
-
-
-def _specific_among(policy: VersionPolicy, complete: Sequence[int]) -> list[int]:
-    assert isinstance(policy, SpecificVersions)  # noqa: S101 - no other policy misses a version
-    return [version for version in complete if version in policy.versions]

@@ -171,6 +171,26 @@ def test_a_changed_policy_is_rolled_back() -> None:
         assert core.statuses()[0].error is None
 
 
+def test_versions_of_a_former_policy_serve_until_the_reload_is_over() -> None:
+    """A roll-back has none of them to load again, though others were available meanwhile."""
+    store = FakeStore("a/1", "a/2", "a/3", "b/1")
+    store.failing = {"/b/1"}
+    with store.core(model("a", 1, 2)) as core:
+        with pytest.raises(UnavailableError):
+            core.reload(config(model("a", 1, 3), model("b")))
+        assert {"a/1", "a/2"} <= set(available(core))
+        assert not store.loaders["/a/2"][0].unload_threads
+
+
+def test_a_broken_version_of_a_former_policy_is_no_obstacle() -> None:
+    """A reload that no longer asks for it succeeds."""
+    store = FakeStore("a/1", "a/2")
+    store.failing = {"/a/2"}
+    with store.core(model("a", 1, 2), requires_all_models=False) as core:
+        core.reload(config(model("a", 1)), PATIENCE_SECS)
+        assert available(core) == ["a/1"]
+
+
 def test_a_missing_specific_version_is_rolled_back() -> None:
     """Also where the others that are asked for are there."""
     store = FakeStore("a/1", "a/2")
