@@ -25,12 +25,15 @@ def _swap_elsewhere(paths, num_swaps):
 
 
 def test_unloaded_memory_goes_back_to_the_operating_system(paths, monkeypatch):
-    """Where TensorFlow has no pool of its own, all of a version is given back at once."""
+    """Where TensorFlow has no pool of its own, a version is given back at once.
+
+    Not to the last byte: the C library keeps up to twice its largest buffer, here of 10 MB.
+    """
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     before, *with_one, after = _swap_elsewhere(paths, 3)
     assert min(with_one) - before > MODEL_BYTES
     assert max(with_one) - before < 2 * MODEL_BYTES + MODEL_BYTES / 2
-    assert with_one[-1] - after > 0.9 * MODEL_BYTES
+    assert with_one[-1] - after > MODEL_BYTES / 2
 
 
 @pytest.mark.long
