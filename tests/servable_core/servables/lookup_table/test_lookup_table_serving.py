@@ -19,9 +19,9 @@ from servable_core.lifecycle import (
 )
 from servable_core.managers import AspiredVersionsManager
 from servable_core.runtime.file_system import LocalFileSystem
-from servable_core.server_core import ServerCore, ServerCoreOptions
 from servable_core.servables.lookup_table import LookupTable
 from servable_core.servables.platform_registry import PlatformRegistry
+from servable_core.server_core import ServerCore, ServerCoreOptions
 from servable_core.sources import (
     FileSystemStoragePathSource,
     FileSystemStoragePathSourceOptions,
