@@ -60,6 +60,9 @@ def check_change(old: ServerConfig, new: ServerConfig, platforms: Collection[str
     """
     before = models_by_name(old)
     for model in new.models:
+        former = before.get(model.name)
+        if former == model:
+            continue  # whatever is wrong with it is no reason to refuse others
         if not (model.base_path.startswith("/") or "://" in model.base_path):
             raise InvalidArgumentError(
                 f"base_path of model {model.name!r} must be absolute or a URI, got {model.base_path!r}"
@@ -68,8 +71,7 @@ def check_change(old: ServerConfig, new: ServerConfig, platforms: Collection[str
             raise InvalidArgumentError(
                 f"model {model.name!r} has the unknown platform {model.platform!r}; known are {', '.join(map(repr, platforms))}"
             )
-        former = before.get(model.name, model)
-        if former.platform != model.platform:
+        if former is not None and former.platform != model.platform:
             raise FailedPreconditionError(
                 f"model {model.name!r} cannot change its platform from {former.platform!r} to {model.platform!r}: remove it first"
             )

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,7 +12,7 @@ from servable_core.lifecycle.servable_handle import ServableHandle
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.servable_request import ServableRequest
 from servable_core.lifecycle.servable_state import ServableState
-from servable_core.managers.aspired_versions_manager import AspiredVersionsManager, VersionOutcomes
+from servable_core.managers.aspired_versions_manager import AspiredVersionsManager
 from servable_core.managers.servable_state_monitor import ServableStateMonitor
 from servable_core.policies.resource_preserving import ResourcePreservingPolicy
 from servable_core.runtime.clock import Clock, SystemClock
@@ -30,7 +30,7 @@ from servable_core.server_core.config_change import (
 )
 from servable_core.server_core.followed_models import FollowedFeed
 from servable_core.server_core.model_feed import ModelFeed
-from servable_core.server_core.model_outcome import ModelOutcome, find_outcome, wanted_ids
+from servable_core.server_core.model_readiness import ModelReadiness
 from servable_core.server_core.model_spec import ModelSpec
 from servable_core.server_core.model_status import ModelStatus, to_model_status
 from servable_core.server_core.options import ServerCoreOptions
@@ -39,7 +39,6 @@ from servable_core.server_core.turn import Turn
 from servable_core.server_core.version_labels import (
     Labels,
     assigned_labels,
-    check_label,
     find_version,
     labels_of,
 )
@@ -107,6 +106,7 @@ class ServerCore:
             self._config = self._feed.config  # Guarded by _lock.
             # Written under _lock, read without; replaced as a whole.
             self._labels: Labels = labels_of(self._config)
+            self._readiness = ModelReadiness(self._feed, self._manager, self._describe, self._clock)
             self._feed.connect(self._manager, self._closing)
             self._load_initial_models()
         except BaseException:
@@ -260,16 +260,12 @@ class ServerCore:
     def _load_initial_models(self) -> None:
         config, num_threads = self.config, self._options.num_load_threads
         names, timeout_secs = models_by_name(config).keys(), self._options.load_timeout_secs
+        readiness = self._readiness
         if self._options.requires_all_models:
-            self._await_models(config, names, self._deadline(timeout_secs))
-            self._check_labels(config, assigned_labels({}, labels_of(config)))
+            readiness.await_models(config, names, readiness.deadline(timeout_secs))
+            readiness.check_labels(config, assigned_labels({}, labels_of(config)))
             self._manager.set_num_load_threads(num_threads)
-        elif self._manager.wait_until(
-            lambda versions: all(
-                each.is_decided for each in self._outcomes(config, names, versions)
-            ),
-            timeout_secs,
-        ):
+        elif readiness.await_decisions(config, names, timeout_secs):
             self._manager.set_num_load_threads(num_threads)
         else:  # it would wait for the loads that are late
             start_thread(self._manager.set_num_load_threads, num_threads, name="server-core-resize")
@@ -277,73 +273,32 @@ class ServerCore:
     def _reload(
         self, make_config: Callable[[ServerConfig], ServerConfig], timeout_secs: float | None
     ) -> None:
-        deadline = self._deadline(timeout_secs)
+        deadline = self._readiness.deadline(timeout_secs)
         with self._reload_turn.taken(timeout_secs):
             if isinstance(self._feed, PinnedFeed):
                 self._feed.refuse()
             old = self.config
             new = make_config(old)
             check_change(old, new, self._platforms.names)
-            to_load = ConfigChange.between(old, new).to_load
-            labels = list(assigned_labels(labels_of(old), labels_of(new), to_load))
-            # What no load can change is checked before anything happens.
-            self._check_labels(new, [each for each in labels if each[1].name not in to_load])
-            # A removal that is still on its way would be lost, and an old failure with it.
-            self._wait(lambda versions: all(map(versions.is_in_force, to_load)), to_load, deadline)
-            try:
-                self._feed.update(union_of(old, new, keeps_versions=self._keeps_versions))
-                self._await_models(new, to_load, deadline)
-                self._check_labels(new, labels)
-            except BaseException:
-                self._feed.update(old)
-                raise
+            self._bring_up(old, new, deadline)
             with self._lock:
                 self._config, self._labels = new, labels_of(new)
             self._feed.update(new)
 
-    def _await_models(
-        self, config: ServerConfig, names: Collection[str], deadline: float | None
-    ) -> None:
-        """Waits until all of them have come up; raises the first error."""
+    def _bring_up(self, old: ServerConfig, new: ServerConfig, deadline: float | None) -> None:
+        """Loads what `new` has besides `old`, or restores `old` and raises why."""
+        readiness, to_load = self._readiness, ConfigChange.between(old, new).to_load
+        labels = list(assigned_labels(labels_of(old), labels_of(new), to_load))
+        # What no load can change is checked before anything happens.
+        readiness.check_labels(new, [each for each in labels if each[1].name not in to_load])
+        readiness.await_calm(to_load, deadline)
+        try:
+            self._feed.update(union_of(old, new, keeps_versions=self._keeps_versions))
+            readiness.await_models(new, to_load, deadline)
+            readiness.check_labels(new, labels)
+        except BaseException:
+            self._feed.update(old)
+            raise
 
-        def are_up(versions: VersionOutcomes) -> bool:
-            outcomes = self._outcomes(config, names, versions)
-            for outcome in outcomes:
-                if outcome.error is not None:
-                    raise outcome.error
-            return all(outcome.is_decided for outcome in outcomes)
-
-        self._wait(are_up, names, deadline)
-
-    def _outcomes(
-        self, config: ServerConfig, names: Collection[str], versions: VersionOutcomes
-    ) -> list[ModelOutcome]:
-        statuses = self._feed.statuses()
-        models = [model for model in config.models if model.name in names]
-        return [find_outcome(model, statuses[model.name], versions) for model in models]
-
-    def _wait(
-        self,
-        predicate: Callable[[VersionOutcomes], bool],
-        names: Collection[str],
-        deadline: float | None,
-    ) -> None:
-        left_secs = None if deadline is None else max(0.0, deadline - self._clock.now())
-        if not self._manager.wait_until(predicate, left_secs):
-            models = "; ".join(str(each) for each in self.statuses() if each.name in names)
-            raise DeadlineExceededError(f"not available in the time allowed: {models}")
-
-    def _deadline(self, timeout_secs: float | None) -> float | None:
-        return None if timeout_secs is None else self._clock.now() + timeout_secs
-
-    def _check_labels(self, config: ServerConfig, labels: Iterable[tuple[str, ServableId]]) -> None:
-        available, statuses = self.list_available_servable_ids(), self._feed.statuses()
-        # A version that is not wanted any more is on its way out, even if it still serves.
-        can_serve = set(available) & {
-            servable_id
-            for model in config.models
-            if model.name in statuses
-            for servable_id in wanted_ids(model, statuses[model.name])
-        }
-        for label, servable_id in labels:
-            check_label(label, servable_id, can_serve.__contains__)
+    def _describe(self, names: Collection[str]) -> str:
+        return "; ".join(str(each) for each in self.statuses() if each.name in names)

@@ -230,6 +230,19 @@ def test_a_model_mended_after_a_failed_reload_comes_up() -> None:
         assert use(core, "b") == "/b/1"
 
 
+def test_a_model_that_is_wrong_all_along_is_no_obstacle() -> None:
+    """Missing, broken or of an unknown platform: the others can be changed."""
+    store = FakeStore("a/1", "broken/1", "odd/1")
+    store.failing = {"/broken/1"}
+    wrong = model("gone"), model("broken"), model("odd", platform="odd")
+    with store.core(*wrong, requires_all_models=False) as core:
+        core.add_model(model("a"))
+        assert available(core) == ["a/1"]
+        for each in wrong:
+            core.remove_model(each.name)
+        assert core.config == config(model("a"))
+
+
 def test_one_model_is_added_and_removed() -> None:
     """The others are not touched; names are checked."""
     store = FakeStore("a/1", "b/1")
