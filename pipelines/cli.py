@@ -203,8 +203,10 @@ def precompute_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model_base_path", metavar="DIR", help="directory with a subdirectory for each version")
-    add("--model_name", metavar="NAME", help="name in the output (default: that of the directory)")
+    add("--model_config_file", metavar="FILE", help="several models, as text proto, instead")
+    add("--model_name", metavar="NAME", help="name in the output; or the model of the config file")
     add("--model_version", metavar="V", help="latest (default), latest:2, all, 3 or 3,5")
+    add("--version_label", metavar="LABEL", help="the version so called in the config file")
     add("--signature_name", metavar="NAME", help="signature to run (default: serving_default)")
     add(
         "--input",
@@ -294,20 +296,22 @@ def _inspect(args: list[str]) -> int:
         description="Shows versions and signatures, and how data would bind to them.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model_base_path", default="", metavar="DIR", help="required")
-    parser.add_argument("--model_version", default="all", metavar="V")
+    parser.add_argument("--model_base_path", default="", metavar="DIR")
+    parser.add_argument("--model_config_file", metavar="FILE", help="all its models, instead")
+    parser.add_argument("--model_version", metavar="V", help="default: all")
     parser.add_argument("--signature_name", metavar="NAME", help="only this signature")
     parser.add_argument("--input", action="append", metavar="GLOB")
     parser.add_argument("--input_format", metavar="F")
     parser.add_argument("--input_map", action="append", metavar="T=C")
     parser.add_argument("--verbose", action="store_true")
     options = vars(_only_ours(parser, args))
-    from pipelines.inspect import InspectOptions, inspect
+    from pipelines.inspect import InspectOptions
+    from pipelines.inspect_config import inspect_models
 
     options.pop("verbose")
     for name in ("input", "input_map"):
         options[name] = tuple(options[name] or ())
-    say(inspect(InspectOptions(**options)))
+    say(inspect_models(InspectOptions(**options)))
     return EXIT_OK
 
 

@@ -23,15 +23,17 @@ class InspectOptions:
 
     Attributes:
         model_base_path: Directory with version directories.
-        model_version: Which of them.
+        model_config_file: Text proto `ModelServerConfig`, instead of a base path.
+        model_version: Which versions; all if not given.
         signature_name: Only this signature, or None for all.
         input: Data to bind, or nothing.
         input_format: As for a job.
         input_map: As for a job.
     """
 
-    model_base_path: str
-    model_version: str = "all"
+    model_base_path: str = ""
+    model_config_file: str | None = None
+    model_version: str | None = None
     signature_name: str | None = None
     input: tuple[str, ...] = ()
     input_format: str | None = None
@@ -50,25 +52,27 @@ def inspect(options: InspectOptions) -> str:
             "--model_base_path is missing: the directory with the model's versions"
         )
     base_path = absolute_path(options.model_base_path)
-    policy = parse_version_policy(options.model_version)
+    policy = parse_version_policy(options.model_version or "all")
     numbers = ", ".join(str(number) for number in list_versions(base_path))
     lines = [f"{base_path}: versions {numbers}"]
-    description = _describe(options)
+    description = describe_data(options)
     if description is not None:
-        lines += ["", *_schema_lines(options, description)]
+        lines += ["", *schema_lines(options, description)]
     for number, directory in find_versions(base_path, policy).items():
-        lines += ["", *_version_lines(number, directory, options, description)]
+        lines += ["", *version_lines(number, directory, options, description)]
     return "\n".join(lines)
 
 
-def _describe(options: InspectOptions) -> InputDescription | None:
+def describe_data(options: InspectOptions) -> InputDescription | None:
+    """Returns what is known of the data to bind; None if there are none."""
     if not options.input:
         return None
     files = find_inputs(options.input)
     return describe_inputs(files, detect_format(files, options.input_format), limit=None)
 
 
-def _schema_lines(options: InspectOptions, description: InputDescription) -> Iterator[str]:
+def schema_lines(options: InspectOptions, description: InputDescription) -> Iterator[str]:
+    """Yields the lines that tell of the data."""
     files = {each.file_index for each in description.pieces}
     rows = [each.num_rows for each in description.pieces]
     total = "" if -1 in rows else f", {sum(rows):,} rows"
@@ -84,12 +88,13 @@ def _type_words(data_type: pa.DataType) -> str:
     return str(data_type).replace("item: ", "").replace("element: ", "")
 
 
-def _version_lines(
+def version_lines(
     number: int,
     directory: VersionDirectory,
     options: InspectOptions,
     description: InputDescription | None,
 ) -> Iterator[str]:
+    """Yields the lines of one version: its number, then its signatures, or why it is broken."""
     yield f"version {number}"
     try:
         signatures = read_signatures(
@@ -99,7 +104,7 @@ def _version_lines(
         yield f"  broken: {error}"
         return
     if options.signature_name is not None:
-        model = f"{options.model_base_path}/{number}"
+        model = directory.path
         signatures = {
             options.signature_name: find_signature(signatures, options.signature_name, model)
         }

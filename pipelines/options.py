@@ -10,6 +10,7 @@ from servable_core.sources.version_selection import VersionPolicy, parse_version
 from transforms.execution import ExecutionOptions
 from transforms.input_map import parse_input_map, parse_renames
 from transforms.inputs import FORMATS
+from transforms.model_config import ModelSelection
 from transforms.plan import Plan
 from transforms.planning import PlanRequest
 from transforms.storage import absolute_path
@@ -37,8 +38,11 @@ class PrecomputeOptions:
     Attributes:
         output: Output directory.
         model_base_path: Directory with version directories.
+        model_config_file: Text proto `ModelServerConfig`, instead of a base path.
         input: Globs, directories and files.
-        model_name: Name in the output; the base path's last part if not given.
+        model_name: Name in the output; the base path's last part if not given. With a config
+            file, the one of its models to run; all if not given.
+        version_label: The version with this label in the config file.
         model_version: `latest`, `latest:2`, `all`, `3` or `3,5`.
         signature_name: Signature to run.
         input_format: "parquet" or "tfrecord"; told by suffix if not given.
@@ -62,9 +66,11 @@ class PrecomputeOptions:
 
     output: str
     model_base_path: str | None = None
+    model_config_file: str | None = None
     input: tuple[str, ...] | None = None
     model_name: str | None = None
     model_version: str | None = None
+    version_label: str | None = None
     signature_name: str | None = None
     input_format: str | None = None
     input_map: tuple[str, ...] | None = None
@@ -98,6 +104,7 @@ class PrecomputeOptions:
         if self.limit is not None and self.limit < 1:
             raise InvalidArgumentError(f"--limit must be 1 or more, got {self.limit}")
         self._versions()
+        self._check_models()
         parse_input_map(self.input_map or ())
         parse_renames(self.output_tensors or ())
         self._bounds()
@@ -134,16 +141,24 @@ class PrecomputeOptions:
         Raises:
             InvalidArgumentError: A flag is missing that only a resumed job can do without.
         """
-        if not self.model_base_path:
+        if not self.model_base_path and not self.model_config_file:
             raise InvalidArgumentError(
                 "--model_base_path is missing: the directory with the model's versions"
+            )
+        if self.version_label and not self.model_config_file:
+            raise InvalidArgumentError(
+                f"--version_label={self.version_label} needs --model_config_file, which says what it points to"
             )
         if not self.input:
             raise InvalidArgumentError("--input is missing: files, directories or quoted globs")
         return PlanRequest(
-            model_base_path=self.model_base_path,
-            model_name=self.model_name,
-            versions=self._versions(),
+            models=ModelSelection(
+                model_base_path=self.model_base_path,
+                model_config_file=self.model_config_file,
+                model_name=self.model_name,
+                versions=self._versions(),
+                version_label=self.version_label,
+            ),
             signature_name=self._value("signature_name"),
             inputs=self.input,
             input_format=self.input_format,
@@ -193,12 +208,24 @@ class PrecomputeOptions:
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"--model_version: {error}") from error
 
+    def _check_models(self) -> None:
+        if self.model_config_file and self.model_base_path:
+            raise InvalidArgumentError(
+                "give --model_base_path or --model_config_file, not both: the file says where its models are"
+            )
+        if self.model_config_file and self.model_version:
+            raise InvalidArgumentError(
+                f"--model_version={self.model_version} does not go with --model_config_file, which has each model's version policy; choose with --version_label"
+            )
+
     def _bounds(self) -> UnitBounds:
         return UnitBounds(max_bytes=self._value("unit_bytes"), max_rows=self._value("unit_rows"))
 
 
 CONTENT_FLAGS = (
     "model_base_path",
+    "model_config_file",
+    "version_label",
     "input",
     "model_name",
     "model_version",
@@ -215,7 +242,7 @@ CONTENT_FLAGS = (
     "limit",
     "deterministic",
 )
-_PATH_FLAGS = frozenset({"model_base_path", "input"})
+_PATH_FLAGS = frozenset({"model_base_path", "model_config_file", "input"})
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -31,39 +31,46 @@ class ResolvedModel:
         return str(self.pinned.servable_id)
 
 
-def list_versions(base_path: str) -> dict[int, VersionDirectory]:
+def list_versions(base_path: str, place: str | None = None) -> dict[int, VersionDirectory]:
     """Returns the numeric version directories below `base_path`.
+
+    Args:
+        base_path: Absolute path or URI.
+        place: Where the user gave it, for messages; the flag if None.
 
     Raises:
         NotFoundError: The path does not exist, is empty, or has no numeric directory with files.
     """
+    place = place or f"--model_base_path={base_path}"
     file_system = file_system_for(base_path)
     files = file_system.list_files(base_path)
     if not files:
         raise NotFoundError(
-            f"--model_base_path={base_path} does not exist or is empty; expected versions below it, such as {base_path}/1/saved_model.pb"
+            f"{place} does not exist or is empty; expected versions below it, such as {base_path}/1/saved_model.pb"
         )
     versions = storage_path_versions(base_path, files)
     if not versions:
         raise NotFoundError(
-            f"--model_base_path={base_path} has no version directory: a version is a directory with a number for a name, such as {base_path}/1/saved_model.pb{_parent_hint(base_path, [each.path for each in files])}"
+            f"{place} has no version directory: a version is a directory with a number for a name, such as {base_path}/1/saved_model.pb{_parent_hint(base_path, [each.path for each in files])}"
         )
     return versions
 
 
-def find_versions(base_path: str, policy: VersionPolicy) -> dict[int, VersionDirectory]:
+def find_versions(
+    base_path: str, policy: VersionPolicy, place: str | None = None
+) -> dict[int, VersionDirectory]:
     """Returns the version directories that `policy` selects, ascending.
 
     Raises:
         NotFoundError: No such path or version.
     """
-    versions = list_versions(base_path)
+    versions = list_versions(base_path, place)
     try:
         selected = select_versions(policy, list(versions))
     except NotFoundError as error:
-        raise NotFoundError(
-            f"--model_base_path={base_path}: {error}; choose with --model_version"
-        ) from error
+        where = place or f"--model_base_path={base_path}"
+        hint = "" if place else "; choose with --model_version"
+        raise NotFoundError(f"{where}: {error}{hint}") from error
     return {number: versions[number] for number in selected}
 
 
@@ -74,15 +81,19 @@ def _parent_hint(base_path: str, paths: list[str]) -> str:
     return ""
 
 
-def resolve_models(base_path: str, name: str | None, policy: VersionPolicy) -> list[ResolvedModel]:
+def resolve_models(
+    base_path: str, name: str | None, policy: VersionPolicy, place: str | None = None
+) -> list[ResolvedModel]:
     """Returns the versions that `policy` selects, ascending, each checked and fingerprinted.
+
+    `place` is where the user gave the base path, for messages; None is the flag.
 
     Raises:
         NotFoundError: No such path or version.
         DataLossError: A selected version is corrupt or half-copied.
     """
     base_path = absolute_path(base_path)
-    selected = find_versions(base_path, policy)
+    selected = find_versions(base_path, policy, place)
     servable_name = name or base_path.rstrip("/").rpartition("/")[2]
     return [_resolve(servable_name, number, directory) for number, directory in selected.items()]
 

@@ -14,7 +14,6 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
     num_gpus,
 )
 from servable_core.servables.signature import SignatureSpec, find_signature
-from servable_core.sources.version_selection import VersionPolicy
 from transforms.binding import Binding, bind, closest
 from transforms.execution import (
     ExecutionOptions,
@@ -26,7 +25,8 @@ from transforms.formats import parquet, tfrecord
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
 from transforms.input_map import parse_input_map, parse_renames
 from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
-from transforms.model_versions import ResolvedModel, resolve_models
+from transforms.model_config import ModelSelection, resolve_selected_models
+from transforms.model_versions import ResolvedModel
 from transforms.outputs import OutputLayout, copied_columns, plan_outputs
 from transforms.plan import ContentOptions, InputFile, Plan
 from transforms.process_unit import preprocessed
@@ -42,9 +42,7 @@ class PlanRequest:
     """What the user asked for.
 
     Attributes:
-        model_base_path: Directory with version directories.
-        model_name: Name for the output; None means the directory's.
-        versions: Which versions.
+        models: Which versions of which models.
         signature_name: Which signature.
         inputs: Globs, directories and files.
         input_format: "parquet", "tfrecord", or None to tell by suffix.
@@ -60,9 +58,7 @@ class PlanRequest:
         flags: The flags as given, to be recorded.
     """
 
-    model_base_path: str
-    model_name: str | None
-    versions: VersionPolicy
+    models: ModelSelection
     signature_name: str
     inputs: tuple[str, ...]
     input_format: str | None
@@ -86,7 +82,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     """
     _configure_tensorflow(execution)
     load_function("--postprocess", request.postprocess)
-    models = resolve_models(request.model_base_path, request.model_name, request.versions)
+    models = resolve_selected_models(request.models)
     signatures = [
         find_signature(each.signatures, request.signature_name, each.label) for each in models
     ]

@@ -35,7 +35,7 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
     num_gpus,
 )
 from servable_core.servables.signature import SignatureSpec, find_signature
-from servable_core.server_core import ServerCore, ServerCoreOptions
+from servable_core.server_core import PinnedModels, ServerCore, ServerCoreOptions
 from transforms.execution import ExecutionOptions, batch_threads, tensorflow_threads
 from transforms.input_batch import concat_arrays
 from transforms.plan import PinnedModel, Plan
@@ -90,9 +90,14 @@ class WorkerCore:
         _configure_tensorflow(config, num_threads, gpus)
         pinned = {each.servable_id: each for each in config.models}
         self._server_core = ServerCore(
-            _versions_by_name(config.models),
-            lambda servable_id, path: create_saved_model_loader(
-                servable_id, path, file_system_for(path), pinned[servable_id].fingerprint or None
+            PinnedModels(
+                _versions_by_name(config.models),
+                lambda servable_id, path: create_saved_model_loader(
+                    servable_id,
+                    path,
+                    file_system_for(path),
+                    pinned[servable_id].fingerprint or None,
+                ),
             ),
             options=ServerCoreOptions(),
         )

@@ -46,6 +46,10 @@ class SourceAdapter(ABC, Target[In], Source[Out], Generic[In, Out]):
             )
         self._target.set_aspired_versions(servable_name, self.adapt(servable_name, versions))
 
+    def adapt_one_version(self, version: ServableData[In]) -> ServableData[Out]:
+        """Returns the output for a single version, without telling the target of it."""
+        return self.adapt(version.servable_id.name, [version])[0]
+
 
 class UnarySourceAdapter(SourceAdapter[In, Out]):
     """Converts version by version; as thread-safe as `convert`.
@@ -72,3 +76,24 @@ class UnarySourceAdapter(SourceAdapter[In, Out]):
             return ServableData.of(servable_id, self._convert(servable_id, version.unwrap()))
         except Exception as error:  # noqa: BLE001 - it travels on as the error of this version
             return ServableData.failed(servable_id, error)
+
+
+class ErrorInjectingSourceAdapter(SourceAdapter[In, Out]):
+    """Turns every version into an error: the end of a chain for what nobody can load; thread-safe.
+
+    Args:
+        error: What becomes of the versions that had none; earlier errors are kept.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    @override
+    def adapt(
+        self, servable_name: str, versions: Sequence[ServableData[In]]
+    ) -> list[ServableData[Out]]:
+        return [
+            ServableData.failed(version.servable_id, version.error or self._error)
+            for version in versions
+        ]

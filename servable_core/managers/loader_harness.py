@@ -25,6 +25,7 @@ from servable_core.lifecycle.servable_data import ServableData
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.servable_state import HarnessState
 from servable_core.managers.predicate_wait import wait_for
+from servable_core.resources.resource_allocation import ResourceAllocation
 from servable_core.runtime.abort_token import AbortToken
 from servable_core.runtime.clock import Clock
 from servable_core.runtime.retry import RetryOptions, retry
@@ -92,6 +93,24 @@ class LoaderHarness:
         """Why the state is ERROR; None in any other state."""
         with self._lock:
             return self._error
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether `cancel_load` was called."""
+        return self._cancellation.is_set
+
+    def estimate_resources(self) -> ResourceAllocation:
+        """Returns the loader's estimate, after as many attempts as the options allow.
+
+        Raises:
+            Exception: The last failure of the loader.
+        """
+        return retry(
+            self._data.unwrap().estimate_resources,
+            is_transient=self._should_retry,
+            options=self._retry_options,
+            abort=self._cancellation,
+        )
 
     def load_requested(self) -> None:
         """NEW to LOAD_REQUESTED; of several callers exactly one succeeds.

@@ -11,3 +11,6 @@ from servable_core.policies.aspired_version_policy import (
 from servable_core.policies.availability_preserving import (
     AvailabilityPreservingPolicy as AvailabilityPreservingPolicy,
 )
+from servable_core.policies.resource_preserving import (
+    ResourcePreservingPolicy as ResourcePreservingPolicy,
+)

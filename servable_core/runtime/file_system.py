@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from typing_extensions import override
 
@@ -40,8 +40,16 @@ class FileSystem(Protocol):
         """Returns the path in this machine's file system, or None where there is none."""
 
 
-class LocalFileSystem(FileSystem):
-    """This machine's files."""
+@runtime_checkable
+class DirectoryProbe(Protocol):
+    """What a `FileSystem` can do besides, where its directories exist without files in them."""
+
+    def is_directory(self, path: str) -> bool:
+        """Returns whether there is a directory at `path`, be it empty."""
+
+
+class LocalFileSystem(FileSystem, DirectoryProbe):
+    """This machine's files; those in inner directories that may not be read are left out."""
 
     @override
     def list_files(self, directory: str) -> list[FileInfo]:
@@ -55,9 +63,21 @@ class LocalFileSystem(FileSystem):
     def local_path(self, path: str) -> str | None:
         return path
 
+    @override
+    def is_directory(self, path: str) -> bool:
+        return Path(path).is_dir()
+
+
+def directory_exists(file_system: FileSystem, path: str) -> bool:
+    """Returns whether a directory that lists no files is there: False where nobody can tell."""
+    return isinstance(file_system, DirectoryProbe) and file_system.is_directory(path)
+
 
 def _walk(directory: str) -> Iterator[FileInfo]:
-    for parent, _, names in os.walk(directory, followlinks=True):
+    def on_error(error: OSError) -> None:
+        _check_walk_error(error, directory)
+
+    for parent, _, names in os.walk(directory, onerror=on_error, followlinks=True):
         for name in names:
             path = Path(parent) / name
             try:
@@ -65,6 +85,15 @@ def _walk(directory: str) -> Iterator[FileInfo]:
             except FileNotFoundError:  # deleted between listing and stat
                 continue
             yield FileInfo(path=str(path), size_bytes=stat.st_size, mtime_secs=stat.st_mtime)
+
+
+def _check_walk_error(error: OSError, directory: str) -> None:
+    """Raises what would make a short listing pass for the truth."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return
+    is_inner = error.filename != directory
+    if not (isinstance(error, PermissionError) and is_inner):  # such as lost+found
+        raise error
 
 
 def join_path(base: str, *parts: str) -> str:

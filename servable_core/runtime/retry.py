@@ -36,7 +36,10 @@ class RetryOptions:
 
     def backoff_secs(self, retry_index: int) -> float:
         """Returns the wait before retry number `retry_index` (from 0)."""
-        return min(self.max_backoff_secs, self.initial_backoff_secs * 2.0**retry_index)
+        doublings = min(
+            retry_index, 64
+        )  # more would overflow, and the bound is reached long before
+        return min(self.max_backoff_secs, self.initial_backoff_secs * 2.0**doublings)
 
 
 def retry(

@@ -36,7 +36,18 @@ class SpecificVersions:
             raise InvalidArgumentError("versions must name at least one version")
 
 
-VersionPolicy: TypeAlias = LatestVersions | AllVersions | SpecificVersions
+@dataclass(frozen=True, slots=True)
+class KeptVersions:
+    """What one policy asks for, and besides what a former one did, as far as it is there.
+
+    For the time in which what is wanted takes the place of what is kept.
+    """
+
+    wanted: "VersionPolicy"
+    kept: "VersionPolicy"
+
+
+VersionPolicy: TypeAlias = LatestVersions | AllVersions | SpecificVersions | KeptVersions
 
 
 def select_versions(policy: VersionPolicy, available: Sequence[int]) -> list[int]:
@@ -53,6 +64,19 @@ def select_versions(policy: VersionPolicy, available: Sequence[int]) -> list[int
             return present
         case SpecificVersions(versions):
             return _select_specific(versions, present)
+        case KeptVersions(wanted, kept):
+            return sorted({*select_versions(wanted, present), *select_present(kept, present)})
+
+
+def select_present(policy: VersionPolicy, available: Sequence[int]) -> list[int]:
+    """Like `select_versions`, but leaves out specific versions that are not there."""
+    match policy:
+        case SpecificVersions(versions):
+            return sorted(set(versions) & set(available))
+        case KeptVersions(wanted, kept):
+            return sorted({*select_present(wanted, available), *select_present(kept, available)})
+        case _:
+            return select_versions(policy, available)
 
 
 def _select_specific(versions: Sequence[int], present: list[int]) -> list[int]:

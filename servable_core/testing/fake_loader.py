@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from servable_core.errors import FailedPreconditionError, UnavailableError
 from servable_core.lifecycle.loader import Loader
+from servable_core.resources.resource_allocation import EMPTY, ResourceAllocation
 
 _PATIENCE_SECS = 10.0  # of real time, before a blocked call gives up
 
@@ -37,8 +38,12 @@ class FakeLoader(Loader[FakeServable]):
         error: What they fail with.
         load_gate: `load` waits for it, when given.
         unload_gate: `unload` waits for it, when given.
+        resources: What it estimates until it is loaded.
+        loaded_resources: What it estimates from then on; by default the same.
+        num_estimate_failures: So many calls of `estimate_resources` fail before the first success.
 
     Attributes:
+        num_failures: As above; may be changed at any time.
         load_threads: The name of the thread of each call of `load`.
         unload_threads: The name of the thread of each call of `unload`.
         load_started: Set when `load` is first called.
@@ -53,12 +58,18 @@ class FakeLoader(Loader[FakeServable]):
         error: Exception | None = None,
         load_gate: threading.Event | None = None,
         unload_gate: threading.Event | None = None,
+        resources: ResourceAllocation = EMPTY,
+        loaded_resources: ResourceAllocation | None = None,
+        num_estimate_failures: int = 0,
     ) -> None:
         self._value = value
-        self._num_failures = num_failures
+        self.num_failures = num_failures
         self._error = error or UnavailableError("the fake loader was told to fail")
         self._load_gate = load_gate
         self._unload_gate = unload_gate
+        self._resources = resources
+        self._loaded_resources = resources if loaded_resources is None else loaded_resources
+        self._num_estimate_failures = num_estimate_failures
         self._servable: FakeServable | None = None
         self.load_threads: list[str] = []
         self.unload_threads: list[str] = []
@@ -71,13 +82,20 @@ class FakeLoader(Loader[FakeServable]):
         return self._servable is not None
 
     @override
+    def estimate_resources(self) -> ResourceAllocation:
+        if self._num_estimate_failures:
+            self._num_estimate_failures -= 1
+            raise self._error
+        return self._loaded_resources if self.is_loaded else self._resources
+
+    @override
     def load(self) -> None:
         if self._servable is not None or self.unload_threads:
             raise FailedPreconditionError("load was called on a loader that had been loaded before")
         self.load_threads.append(threading.current_thread().name)
         self.load_started.set()
         _pass(self._load_gate)
-        if len(self.load_threads) <= self._num_failures:
+        if len(self.load_threads) <= self.num_failures:
             raise self._error
         self._servable = FakeServable(self._value)
 

@@ -1,16 +1,15 @@
 """Loads pinned versions of SavedModels: copied to this machine if they are remote, then verified."""
 
-import shutil
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+import functools
 
-from servable_core.errors import DataLossError
 from servable_core.lifecycle import Loader, ServableId, SimpleLoader
-from servable_core.runtime.file_system import FileInfo, FileSystem
+from servable_core.resources.resource_allocation import host_ram
+from servable_core.runtime.file_system import FileSystem
+from servable_core.runtime.local_copy import local_directory
 from servable_core.servables.saved_model.bundle import SavedModelBundle
 from servable_core.servables.saved_model.fingerprint import check_fingerprint, fingerprint_version
-from servable_core.servables.saved_model.structure import read_signatures, relative_paths
+from servable_core.servables.saved_model.resource_estimate import read_ram_estimate
+from servable_core.servables.saved_model.structure import read_signatures
 
 
 def create_saved_model_loader(
@@ -18,13 +17,22 @@ def create_saved_model_loader(
 ) -> Loader[SavedModelBundle]:
     """Returns a loader for the version directory at `path`; cheap, nothing is read yet.
 
+    It counts as the memory that `resource_estimate` tells, its transient part only until it is
+    loaded. All that is unloaded is free at once; see docs/concepts.md for when TensorFlow gives it
+    back to the operating system.
+
     Args:
         servable_id: Name and version, for messages.
         path: The version directory, local or a URI.
         file_system: Lists and reads it.
         expected_fingerprint: What the version must still be; None accepts whatever is there.
     """
-    return SimpleLoader(lambda: _load(servable_id, path, file_system, expected_fingerprint))
+    estimate = functools.cache(lambda: read_ram_estimate(path, file_system))
+    return SimpleLoader(
+        lambda: _load(servable_id, path, file_system, expected_fingerprint),
+        estimate=lambda: host_ram(estimate().peak),
+        estimate_loaded=lambda: host_ram(estimate().loaded),
+    )
 
 
 def _load(
@@ -35,21 +43,5 @@ def _load(
         found = fingerprint_version(path, files, file_system)
         check_fingerprint(path, expected_fingerprint, found)
     signatures = read_signatures(path, files, file_system)
-    local_path = file_system.local_path(path)
-    if local_path is not None:
-        return SavedModelBundle.load(str(servable_id), local_path, signatures)
-    with tempfile.TemporaryDirectory(prefix="saved_model-") as directory:
-        _copy(path, files, file_system, Path(directory))
+    with local_directory(path, file_system, files) as directory:
         return SavedModelBundle.load(str(servable_id), directory, signatures)
-
-
-def _copy(path: str, files: Sequence[FileInfo], file_system: FileSystem, destination: Path) -> None:
-    for name, info in relative_paths(path, files).items():
-        target = destination / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with file_system.open(info.path) as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-        if target.stat().st_size != info.size_bytes:
-            raise DataLossError(
-                f"{info.path} has {info.size_bytes} bytes, but {target.stat().st_size} arrived: the model is being overwritten, or the store failed; try again"
-            )

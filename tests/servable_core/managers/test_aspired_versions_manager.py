@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servable_core.errors import (
@@ -21,8 +21,12 @@ from servable_core.lifecycle import (
     ServableHandle,
     ServableId,
     ServableRequest,
+    ServableState,
 )
 from servable_core.managers import AspiredVersionsManager, AspiredVersionsManagerOptions
+from servable_core.policies import AvailabilityPreservingPolicy, ResourcePreservingPolicy
+from servable_core.resources import InsufficientResourcesError, host_ram
+from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.retry import RetryOptions
 from servable_core.testing import FakeClock, FakeLoader, FakeServable
 
@@ -265,6 +269,152 @@ def test_a_load_cancelled_midway_never_becomes_available() -> None:
     assert manager.states("m") == []
 
 
+def test_a_failed_version_is_tried_again_while_it_is_aspired() -> None:
+    """With growing back-off, and the newest loader that the source has sent."""
+    clock, first, newer = FakeClock(), FakeLoader(num_failures=2), FakeLoader("newer")
+    with _manager(clock) as manager:
+        _aspire(manager, "m", {1: first})
+        num_loads = []
+        for secs in (9, 1, 19):
+            clock.advance(secs)
+            manager.step()
+            num_loads.append(len(first.load_threads))
+        _aspire(manager, "m", {1: newer})
+        assert newer.load_threads == []
+        clock.advance(1)
+        manager.step()
+
+        assert num_loads == [1, 2, 2]
+        with _get(manager) as handle:
+            assert handle.servable.use() == "newer"
+
+
+def test_the_manage_thread_tries_a_failed_version_again_by_itself() -> None:
+    """Nobody steps, only time passes."""
+    clock, loader = FakeClock(), FakeLoader(num_failures=1)
+    options = AspiredVersionsManagerOptions(load_retry=NO_RETRIES)
+    with AspiredVersionsManager(options=options, clock=clock) as manager:
+        _aspire(manager, "m", {1: loader}, step=False)
+        clock.block_until_waiters(1)
+        clock.advance(10)
+        with ThreadPoolExecutor() as pool:
+            pool.submit(_wait_for_success, manager).result(10)
+
+
+def _wait_for_success(manager: AspiredVersionsManager) -> None:
+    while True:
+        try:
+            manager.wait_until_available([M1], 10)
+        except UnavailableError:  # the failure before
+            continue
+        return
+
+
+def test_a_failed_version_is_left_alone_where_that_is_wanted() -> None:
+    """No retries means none."""
+    clock, loader = FakeClock(), FakeLoader(num_failures=1)
+    options = AspiredVersionsManagerOptions(
+        load_retry=NO_RETRIES, reload_retry=NO_RETRIES, has_manage_thread=False
+    )
+    with AspiredVersionsManager(options=options, clock=clock) as manager:
+        _aspire(manager, "m", {1: loader})
+        clock.advance(100_000)
+        manager.step()
+
+        assert len(loader.load_threads) == 1
+
+
+def test_what_the_source_could_not_give_is_loaded_as_soon_as_it_can() -> None:
+    """Without a back-off, for nothing has failed here."""
+    with _manager() as manager:
+        manager.set_aspired_versions("m", [ServableData.failed(M1, OSError("unreadable"))])
+        manager.step()
+        _aspire(manager, "m", {1: FakeLoader()})
+
+        assert manager.list_available_servable_ids() == [M1]
+
+
+def test_an_error_from_the_source_does_not_unload_what_is_loaded() -> None:
+    """It is aspired, after all."""
+    loader = FakeLoader()
+    with _manager() as manager:
+        _aspire(manager, "m", {1: loader})
+        manager.set_aspired_versions("m", [ServableData.failed(M1, OSError("unreadable"))])
+        manager.step()
+
+        assert loader.is_loaded
+        assert _states(manager) == {1: ManagerState.AVAILABLE}
+
+
+def test_each_servable_may_have_its_own_policy() -> None:
+    """One keeps serving while it changes, the other one never has two versions in memory."""
+    both, peak = {"kept": AvailabilityPreservingPolicy(), "lean": ResourcePreservingPolicy()}, {}
+    manager = AspiredVersionsManager(
+        options=AspiredVersionsManagerOptions(has_manage_thread=False), policy_for=both.__getitem__
+    )
+    with manager:
+        for name in both:
+            old, new = FakeLoader(), FakeLoader(num_failures=99, error=InvalidArgumentError("bad"))
+            _aspire(manager, name, {1: old})
+            _aspire(manager, name, {2: new})
+            peak[name] = old.is_loaded
+
+    assert peak == {"kept": True, "lean": False}
+
+
+def test_a_servable_without_a_working_policy_keeps_no_other_from_loading() -> None:
+    """Its own versions wait."""
+    policies = {"m": AvailabilityPreservingPolicy()}
+    manager = AspiredVersionsManager(
+        options=AspiredVersionsManagerOptions(has_manage_thread=False),
+        policy_for=policies.__getitem__,
+    )
+    with manager:
+        _aspire(manager, "a", {1: FakeLoader()})
+        _aspire(manager, "m", {1: FakeLoader()})
+        assert manager.list_available_servable_ids() == [M1]
+        assert _states(manager, "a") == {1: ManagerState.START}
+
+
+def test_versions_beyond_the_total_are_in_error_and_harm_nobody() -> None:
+    """What is aspired and loaded is not unloaded to make room."""
+    options = AspiredVersionsManagerOptions(has_manage_thread=False, total_resources=host_ram(10))
+    with AspiredVersionsManager(options=options, clock=FakeClock()) as manager:
+        _aspire(manager, "m", {1: FakeLoader(resources=host_ram(6))})
+        _aspire(manager, "n", {1: FakeLoader(resources=host_ram(6))})
+
+        with pytest.raises(InsufficientResourcesError):
+            manager.wait_until_available([ServableId("n", 1)])
+        assert manager.list_available_servable_ids() == [M1]
+        assert manager.statistics().used_resources == host_ram(6)
+        _aspire(manager, "m", {})
+        manager._clock.advance(10)  # type: ignore[attr-defined]  # it is the fake one
+        manager.step()
+        assert manager.list_available_servable_ids() == [ServableId("n", 1)]
+
+
+def test_a_version_dropped_before_its_load_is_told_to_have_ended() -> None:
+    """So nobody believes it to be on its way."""
+    bus, told = EventBus[ServableState](), list[ServableState]()
+    bus.subscribe(lambda stamped: told.append(stamped.event))
+    never = FakeLoader()
+    manager = AspiredVersionsManager(
+        options=AspiredVersionsManagerOptions(has_manage_thread=False),
+        policy=ResourcePreservingPolicy(),
+        event_bus=bus,
+    )
+    with manager:
+        _aspire(manager, "m", {1: FakeLoader()})
+        with _get(manager):
+            _aspire(manager, "m", {2: never})
+            _aspire(manager, "m", {})
+        manager.step()
+
+    newest = [s for s in told if s.servable_id == M2]
+    assert [s.manager_state for s in newest] == [ManagerState.START, ManagerState.END]
+    assert never.load_threads == []
+
+
 def test_an_error_from_the_source_is_a_version_in_error() -> None:
     """Others of the same list load."""
     error = OSError("unreadable")
@@ -374,6 +524,7 @@ def test_close_interrupts_a_back_off() -> None:
 _VERSIONS = st.sets(st.integers(1, 4))
 
 
+@settings(deadline=None)  # each example starts a thread, which a busy machine may delay
 @given(st.lists(st.tuples(_VERSIONS, _VERSIONS, st.booleans()), max_size=8))
 def test_whatever_is_aspired_no_handle_dangles_and_no_stream_goes_dark(
     changes: list[tuple[set[int], set[int], bool]],

@@ -119,3 +119,18 @@ def test_readers_never_see_an_unloaded_servable_while_versions_flip(seed: int) -
     assert num_uses > 0
     assert not any(loader.is_loaded for loader in loaders)
     assert all(len(loader.unload_threads) == len(loader.load_threads) for loader in loaders)
+
+
+def test_look_ups_take_no_lock_that_anything_else_can_hold() -> None:
+    """Here all locks are held at once, in the middle of a load, and handles still come and go."""
+    gate = threading.Event()
+    with AspiredVersionsManager() as manager:
+        manager.wait_until_available(_aspire(manager, "m", {1: FakeLoader()}), PATIENCE_SECS)
+        slow = FakeLoader(load_gate=gate)
+        _aspire(manager, "n", {1: slow})
+        assert slow.load_started.wait(PATIENCE_SECS)
+        with manager._lock, manager._basic._lock, manager._basic._serving_map._lock:
+            request = ServableRequest.latest("m")
+            with manager.get_servable_handle(request, FakeServable) as handle:
+                handle.servable.use()
+        gate.set()

@@ -1,4 +1,6 @@
+import math
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,14 @@ from servable_core.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from servable_core.lifecycle import ServableId
+from servable_core.lifecycle import ServableData, ServableId
+from servable_core.managers import AspiredVersionsManager
+from servable_core.managers.aspired_versions_manager import AspiredVersionsManagerOptions
+from servable_core.resources import InsufficientResourcesError, host_ram
 from servable_core.runtime.file_system import LocalFileSystem
 from servable_core.servables.saved_model.fingerprint import fingerprint_version
 from servable_core.servables.saved_model.loader import create_saved_model_loader
+from servable_core.servables.saved_model.resource_estimate import OVERRIDE_FILE
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from tests.models import call_model, save_signatures
 from tests.servable_core.servables.saved_model.conftest import RemoteFileSystem
@@ -150,3 +156,54 @@ def test_missing_model(load, tmp_path):
     """A version that is gone is not found."""
     with pytest.raises(NotFoundError, match=r"is not a complete SavedModel: it has no saved_model"):
         load(tmp_path / "nothing")
+
+
+class TestMemory:
+    def test_counts_as_its_files_times_1_2(self, models):
+        """The same before the load and after it, read once."""
+        loader = create_saved_model_loader(_ID, models["linear"], LocalFileSystem(), None)
+        size_bytes = sum(each.size_bytes for each in LocalFileSystem().list_files(models["linear"]))
+        before = loader.estimate_resources()
+        loader.load()
+        assert before == loader.estimate_resources() == host_ram(math.ceil(1.2 * size_bytes))
+        loader.unload()
+
+    def test_what_only_the_load_needs_is_free_afterwards(self, copy):
+        """The file of the exporter tells both; nobody reads it again after the load."""
+        override = copy / OVERRIDE_FILE
+        override.parent.mkdir()
+        override.write_text('{"ram_in_bytes": 1000, "transient_ram_in_bytes": 500}')
+        loader = create_saved_model_loader(_ID, str(copy), LocalFileSystem(), None)
+        assert loader.estimate_resources() == host_ram(1500)
+        loader.load()
+        override.unlink()
+        assert loader.estimate_resources() == host_ram(1000)
+        loader.unload()
+
+    def test_more_than_there_is_is_refused(self, models):
+        """A manager with a total does not even begin to load what cannot fit."""
+        options = AspiredVersionsManagerOptions(total_resources=host_ram(100))
+        loader = create_saved_model_loader(_ID, models["linear"], LocalFileSystem(), None)
+        with AspiredVersionsManager(options=options) as manager:
+            manager.set_aspired_versions(_ID.name, [ServableData.of(_ID, loader)])
+            with pytest.raises(InsufficientResourcesError):
+                manager.wait_until_available([_ID], 30)
+
+    @pytest.mark.parametrize("name", ["linear", "tf1", "keras", "typed"])
+    def test_unloading_frees_everything(self, models, name):
+        """No variable and no function outlives the unload, also after calls and errors."""
+        loader = create_saved_model_loader(_ID, models[name], LocalFileSystem(), None)
+        loader.load()
+        kept = _weak_references(loader.servable)
+        with pytest.raises(NotFoundError):
+            loader.servable.predict("nothing", {}, [])
+        loader.unload()
+        assert [each for each in kept if each() is not None] == []
+
+
+def _weak_references(bundle):
+    """Refers to the model, its functions and what they capture: the variables' memory."""
+    functions = [bundle._root.signatures[each] for each in bundle.signatures]
+    graphs = [function.graph for function in functions]
+    captures = [external for graph in graphs for external, _ in graph.captures]
+    return [weakref.ref(each) for each in (bundle, bundle._root, *functions, *graphs, *captures)]

@@ -8,7 +8,7 @@ import pytest
 from servable_core.errors import DeadlineExceededError, NotFoundError, UnavailableError
 from servable_core.lifecycle import ServableId, ServableRequest
 from servable_core.runtime.retry import RetryOptions
-from servable_core.server_core import ServerCore, ServerCoreOptions
+from servable_core.server_core import PinnedModels, ServerCore, ServerCoreOptions
 from servable_core.testing import FakeClock, FakeLoader, FakeServable
 
 MODELS = {"a": {1: "/a/1", 2: "/a/2"}, "b": {7: "/b/7"}}
@@ -30,13 +30,21 @@ class Loaders:
         return sum(loader.is_loaded for loader in self.by_path.values())
 
 
+def _only(loader: FakeLoader) -> PinnedModels:
+    return PinnedModels({"b": {7: "/b/7"}}, lambda *_: loader)
+
+
 @pytest.mark.parametrize("num_threads", [0, 1, 4])
 def test_every_version_is_available_when_the_constructor_returns(num_threads: int) -> None:
     """And all are gone when the block ends."""
     loaders = Loaders()
-    options = ServerCoreOptions(num_load_threads=num_threads, num_unload_threads=num_threads)
+    options = ServerCoreOptions(
+        num_initial_load_threads=num_threads,
+        num_load_threads=num_threads,
+        num_unload_threads=num_threads,
+    )
 
-    with ServerCore(MODELS, loaders, options=options) as core:
+    with ServerCore(PinnedModels(MODELS, loaders), options=options) as core:
         assert list(map(str, core.list_available_servable_ids())) == ["a/1", "a/2", "b/7"]
         with core.get_servable_handle(ServableRequest.latest("a"), FakeServable) as handle:
             assert handle.servable.use() == "/a/2"
@@ -52,7 +60,7 @@ def test_a_load_error_is_raised_after_cleaning_up() -> None:
     options = ServerCoreOptions(load_retry=RetryOptions(max_num_retries=0))
 
     with pytest.raises(UnavailableError):
-        ServerCore(MODELS, loaders, options=options)
+        ServerCore(PinnedModels(MODELS, loaders), options=options)
 
     assert loaders.num_loaded == 0
 
@@ -64,7 +72,7 @@ def test_an_error_in_making_a_loader_is_raised() -> None:
         raise NotFoundError(f"nothing at {path}")
 
     with pytest.raises(NotFoundError, match="nothing at /b/7"):
-        ServerCore({"b": {7: "/b/7"}}, create_loader)
+        ServerCore(PinnedModels({"b": {7: "/b/7"}}, create_loader))
 
 
 def test_a_failed_load_is_retried_with_back_off() -> None:
@@ -73,9 +81,7 @@ def test_a_failed_load_is_retried_with_back_off() -> None:
     options = ServerCoreOptions(load_retry=RetryOptions(initial_backoff_secs=30))
 
     with ThreadPoolExecutor() as pool:
-        starting = pool.submit(
-            ServerCore, {"b": {7: "/b/7"}}, lambda *_: loader, options=options, clock=clock
-        )
+        starting = pool.submit(ServerCore, _only(loader), options=options, clock=clock)
         clock.block_until_waiters(2)  # the constructor, and the back-off
         clock.advance(30)
         starting.result(10).close()
@@ -90,9 +96,7 @@ def test_a_load_that_takes_too_long_is_an_error() -> None:
     options = ServerCoreOptions(load_timeout_secs=5, close_timeout_secs=1)
 
     with ThreadPoolExecutor() as pool:
-        starting = pool.submit(
-            ServerCore, {"b": {7: "/b/7"}}, lambda *_: loader, options=options, clock=clock
-        )
+        starting = pool.submit(ServerCore, _only(loader), options=options, clock=clock)
         loader.load_started.wait(10)
         clock.block_until_waiters(1)
         clock.advance(5)
@@ -106,5 +110,5 @@ def test_a_load_that_takes_too_long_is_an_error() -> None:
 
 def test_no_models_are_no_error() -> None:
     """There is nothing to wait for."""
-    with ServerCore({}, Loaders()) as core:
+    with ServerCore(PinnedModels({}, Loaders())) as core:
         assert core.list_available_servable_ids() == []

@@ -1,0 +1,66 @@
+"""Reads text protos with errors that name a line and what was expected there."""
+
+import re
+from typing import Any, TypeVar
+
+from servable_core.errors import InvalidArgumentError
+
+MessageT = TypeVar("MessageT")
+
+# Comments and strings are matched first, so that no bracket in them counts.
+_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]""")
+
+
+def parse_text_proto(text: str, message: MessageT, place: str) -> MessageT:
+    """Fills `message` from `text` and returns it.
+
+    Args:
+        text: A text proto.
+        message: An empty message of the type expected.
+        place: File name, for messages.
+
+    Raises:
+        InvalidArgumentError: It does not parse; names the line and what was expected.
+    """
+    from google.protobuf import text_format
+
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        where = f"{place}:{line}" if line else place
+        raise InvalidArgumentError(f"{where}: {_explain(error, text, message)}") from error
+    return message
+
+
+def lines_at_depth(text: str, depth: int) -> list[int]:
+    """Returns the line of each opening bracket of a message at `depth`, 1 for the outermost.
+
+    Parsed messages do not know their lines; the n-th message at a depth is the n-th bracket.
+    """
+    lines, level = [], 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "{<":
+            level += 1
+            if level == depth:
+                lines.append(text.count("\n", 0, token.start()) + 1)
+        elif token[0] in "}>":
+            level -= 1
+    return lines
+
+
+def _explain(error: Any, text: str, message: Any) -> str:
+    # The parser begins with "line:column : ", and often quotes the whole line.
+    problem = re.sub(r"^\d+:\d+ : ", "", str(error))
+    for quoted in text.splitlines()[max(0, (error.GetLine() or 0) - 1) :][:1]:
+        problem = problem.removeprefix(f"'{quoted}': ")
+    unknown = re.search(r'Message type "([\w.]+)" has no field named "(\w+)"', problem)
+    if unknown is None:
+        return problem
+    fields = ", ".join(_field_names(message.DESCRIPTOR, unknown[1]))
+    return f"{unknown[1].rsplit('.', 1)[-1]} has no field {unknown[2]!r}; expected {fields}"
+
+
+def _field_names(descriptor: Any, full_name: str) -> list[str]:
+    found = descriptor.file.pool.FindMessageTypeByName(full_name)
+    return [field.name for field in found.fields]

@@ -1,0 +1,118 @@
+"""Threads that step, ring, or come and go in number."""
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+
+from servable_core.runtime.alarm import Alarm
+from servable_core.runtime.memory import release_unused_memory
+from servable_core.runtime.resizable_executor import ResizableExecutor
+from servable_core.runtime.step_thread import StepThread
+from servable_core.testing import FakeClock
+
+
+def test_a_step_thread_steps_at_its_start_and_after_each_wake_up() -> None:
+    """A failing step does not end it; after `stop` it ends."""
+    steps, stepped = list[str](), threading.Semaphore(0)
+
+    def step() -> None:
+        steps.append(threading.current_thread().name)
+        stepped.release()
+        raise ValueError("logged")
+
+    ended = threading.Event()
+    thread = StepThread(step, name="stepper", on_end=ended.set)
+    thread.start()
+    thread.start()
+    assert stepped.acquire(timeout=10)
+    thread.wake()
+    assert stepped.acquire(timeout=10)
+    thread.stop()
+    thread.join()
+
+    assert set(steps) == {"stepper"}
+    assert ended.is_set()
+
+
+def test_a_step_thread_that_never_began_is_joined_at_once() -> None:
+    """Waking it does no harm."""
+    thread = StepThread(lambda: None, name="stepper")
+    thread.wake()
+    thread.join()
+
+
+def test_an_alarm_rings_at_the_earliest_time_set() -> None:
+    """And at later ones only if they are set again."""
+    clock, rung = FakeClock(), threading.Semaphore(0)
+    alarm = Alarm(rung.release, clock=clock, name="alarm")
+
+    alarm.set(clock.now() + 20)
+    clock.block_until_waiters(1)
+    alarm.set(clock.now() + 10)
+    alarm.set(clock.now() + 30)
+    clock.block_until_waiters(1)
+    clock.advance(10)
+    assert rung.acquire(timeout=10)
+    clock.advance(20)
+    assert not rung.acquire(blocking=False)
+
+
+def test_a_cancelled_alarm_does_not_ring() -> None:
+    """Its thread ends; another time may be set."""
+    clock, rung = FakeClock(), threading.Semaphore(0)
+    alarm = Alarm(rung.release, clock=clock, name="alarm")
+
+    alarm.set(clock.now() + 10)
+    alarm.cancel()
+    clock.advance(10)
+    assert not rung.acquire(blocking=False)
+    alarm.set(clock.now())
+    assert rung.acquire(timeout=10)
+
+
+def _thread_name() -> str:
+    return threading.current_thread().name
+
+
+def test_an_executor_changes_between_inline_and_threads() -> None:
+    """With threads tasks run on them, without on the caller's."""
+    executor = ResizableExecutor(0, "pool")
+    names = [executor.submit(_thread_name).result(10)]
+    executor.resize(2)
+    executor.resize(2)
+    names.append(executor.submit(_thread_name).result(10))
+    assert executor.num_threads == 2
+    executor.resize(0)
+    names.append(executor.submit(_thread_name).result(10))
+    executor.shutdown()
+
+    assert [name.startswith("pool") for name in names] == [False, True, False]
+
+
+def test_resizing_loses_no_task_and_waits_for_those_under_way() -> None:
+    """Tasks queued before run to their end on the old threads."""
+    executor, gate, started = ResizableExecutor(1, "pool"), threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        started.set()
+        return gate.wait(10)
+
+    before: list[Future[bool]] = [executor.submit(wait), executor.submit(wait)]
+    assert started.wait(10)
+    resizer = ResizableExecutor(1, "resizer")
+    resizing = resizer.submit(executor.resize, 3)
+    assert not resizing.done()
+    gate.set()
+    resizing.result(10)
+    resizer.shutdown()
+
+    assert all(task.done() and task.result() for task in before)
+    executor.shutdown()
+    with pytest.raises(RuntimeError):
+        executor.submit(wait)
+
+
+def test_releasing_memory_works_on_this_platform() -> None:
+    """With or without glibc."""
+    release_unused_memory()

@@ -1,0 +1,255 @@
+"""A core made from a configuration: what it loads, and what it says of what it cannot load."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from servable_core.config.server_config import ServerConfig
+from servable_core.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from servable_core.lifecycle import ManagerState, ServableId, ServableRequest
+from servable_core.resources import host_ram
+from servable_core.servables.platform import Platform
+from servable_core.servables.platform_registry import PlatformRegistry
+from servable_core.server_core import ModelSpec, ServerCore, ServerCoreOptions
+from servable_core.testing import FakeClock, FakeFileSystem, FakeLoader, FakeServable
+from tests.servable_core.server_core.fakes import PATIENCE_SECS, FakeStore, available, model, use
+
+
+def test_the_models_of_a_configuration_are_available_when_the_constructor_returns() -> None:
+    """Each with the versions that its policy picks; all are gone after the block."""
+    store = FakeStore("a/1", "a/2", "b/1", "b/2")
+
+    with store.core(model("a"), model("b", 1, 2)) as core:
+        assert available(core) == ["a/2", "b/1", "b/2"]
+        assert use(core, "b", 1) == "/b/1"
+        assert use(core, "b") == "/b/2"
+
+    assert store.num_loaded == 0
+    with pytest.raises(NotFoundError):
+        core.get_servable_handle(ServableRequest.latest("a"), FakeServable)
+
+
+def test_a_new_version_replaces_the_old_one() -> None:
+    """As soon as it is found and loaded."""
+    store = FakeStore("a/1")
+    with store.core(model("a")) as core:
+        store.write("a/2")
+        core.poll()
+        core._manager.wait_until_available([ServableId("a", 2)], PATIENCE_SECS)
+        assert use(core, "a") == "/a/2"
+
+
+def test_the_polling_thread_finds_the_models_by_itself() -> None:
+    """With a poll interval nobody has to call `poll`, not even for the first load."""
+    store = FakeStore("a/1")
+    with store.core(model("a"), poll_interval_secs=3600.0) as core:
+        assert available(core) == ["a/1"]
+
+
+def test_a_version_that_has_yet_to_come_to_rest_is_waited_for() -> None:
+    """The constructor returns when it is loaded, not when it is first seen."""
+    store, clock = FakeStore(), FakeClock()
+    store.files.write("/a/1/model", mtime_secs=clock.wall_time())
+
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(
+            store.core, model("a"), clock=clock, poll_interval_secs=100.0, settle_secs=5.0
+        )
+        clock.block_until_waiters(2)  # the poller and the constructor
+        assert not starting.done()
+        clock.advance(5)
+        with starting.result(PATIENCE_SECS) as core:
+            assert available(core) == ["a/1"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "error"), [("/b/1", UnavailableError), (None, NotFoundError)], ids=str
+)
+def test_the_first_error_is_raised_where_all_models_are_required(
+    failing: str | None, error: type[Exception]
+) -> None:
+    """A load that fails or a base path that is missing; what was loaded is unloaded."""
+    store = FakeStore("a/1", *(["b/1"] if failing else []))
+    store.failing = {failing or ""}
+
+    with pytest.raises(error):
+        store.core(model("a"), model("b"))
+
+    assert store.num_loaded == 0
+
+
+def test_what_there_is_serves_where_not_all_models_are_required() -> None:
+    """A missing and a broken model concern only themselves, and status says what is wrong."""
+    store = FakeStore("a/1", "broken/1")
+    store.failing = {"/broken/1"}
+
+    with store.core(model("a"), model("gone"), model("broken"), requires_all_models=False) as core:
+        assert use(core, "a") == "/a/1"
+        a, gone, broken = core.statuses()
+
+    assert (a.name, a.base_path, a.error, a.is_available) == ("a", "/a", None, True)
+    assert "base path /gone of servable 'gone' does not exist" in str(gone.error)
+    assert gone.versions == ()
+    assert isinstance(broken.error, UnavailableError)
+    assert [(each.version, each.state) for each in broken.versions] == [(1, ManagerState.END)]
+
+
+def test_a_model_that_comes_later_is_served() -> None:
+    """One that was missing when the core was made needs no reload."""
+    store = FakeStore()
+    with store.core(model("a"), requires_all_models=False) as core:
+        store.write("a/1")
+        core.poll()
+        core._manager.wait_until_available([ServableId("a", 1)], PATIENCE_SECS)
+        assert core.statuses()[0].error is None
+
+
+def test_an_unknown_platform_is_an_error_of_its_model() -> None:
+    """Status names it and those that are known; with all models required it is refused."""
+    store = FakeStore("a/1", "b/1")
+    odd = model("b", platform="odd")
+
+    with store.core(model("a"), odd, requires_all_models=False) as core:
+        assert available(core) == ["a/1"]
+        message = str(core.statuses()[1].error)
+    with pytest.raises(InvalidArgumentError, match="unknown platform 'odd'"):
+        store.core(model("a"), odd)
+
+    assert "unknown platform 'odd'; known are 'tensorflow', 'lookup_table', 'fake'" in message
+
+
+def test_status_tells_what_an_incomplete_version_lacks() -> None:
+    """The reason comes from the platform; the version has no state yet."""
+    platform = Platform(
+        name="fake",
+        create_loader=lambda *_: FakeLoader(),
+        find_missing=lambda files: None if "model" in files else "it has no model",
+    )
+    files = FakeFileSystem()
+    files.write("/a/1/model")
+    files.write("/a/2/other")
+
+    with ServerCore(
+        ServerConfig(models=(model("a"),)),
+        platforms=PlatformRegistry([platform]),
+        file_system=files,
+        options=ServerCoreOptions(poll_interval_secs=None, settle_secs=0.0),
+    ) as core:
+        (status,) = core.statuses()
+
+    assert [(each.version, each.state, each.pending) for each in status.versions] == [
+        (2, None, "it has no model"),
+        (1, ManagerState.AVAILABLE, None),
+    ]
+
+
+def test_models_that_load_for_too_long_are_left_behind_where_not_all_are_required() -> None:
+    """The constructor returns after its time with what there is; the rest follows."""
+    store, clock = FakeStore("a/1", "b/1"), FakeClock()
+    store.gates["/b/1"] = threading.Event()
+    models = model("a"), model("b")
+
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(
+            store.core, *models, clock=clock, requires_all_models=False, load_timeout_secs=5.0
+        )
+        clock.block_until_waiters(1)
+        clock.advance(5)
+        with starting.result(PATIENCE_SECS) as core:
+            core._manager.wait_until_available([ServableId("a", 1)])
+            assert available(core) == ["a/1"]
+            store.gates["/b/1"].set()
+            core._manager.wait_until_available([ServableId("b", 1)])
+
+
+def test_the_time_out_tells_how_far_each_model_has_come() -> None:
+    """By version and state."""
+    store, clock = FakeStore("a/1"), FakeClock()
+    store.gates["/a/1"] = threading.Event()
+
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(
+            store.core, model("a"), clock=clock, load_timeout_secs=5.0, close_timeout_secs=1.0
+        )
+        store.block_until_loading("/a/1")
+        clock.block_until_waiters(1)
+        clock.advance(5)
+        clock.block_until_waiters(1)
+        clock.advance(1)
+        with pytest.raises(DeadlineExceededError, match=r"a/1 \(loading\)"):
+            starting.result(PATIENCE_SECS)
+        store.gates["/a/1"].set()
+        assert store.loaders["/a/1"][0].unload_started.wait(PATIENCE_SECS)
+
+
+def test_the_first_load_has_many_threads_and_later_ones_few() -> None:
+    """All models load at a time at first; the threads are given back."""
+    names = [f"m{i}" for i in range(6)]
+    store = FakeStore(*(f"{name}/1" for name in names))
+    gate = threading.Event()
+    store.gates = {f"/{name}/1": gate for name in names}
+
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(
+            store.core, *map(model, names), num_initial_load_threads=6, num_load_threads=1
+        )
+        for path in store.gates:
+            store.block_until_loading(path)  # all at a time: none has passed the gate
+        gate.set()
+        with starting.result(PATIENCE_SECS) as core:
+            assert core.num_load_threads == 1
+
+
+def test_the_pre_load_hook_is_told_of_each_load() -> None:
+    """Before it."""
+    store, told = FakeStore("a/1"), []
+    with store.core(model("a"), pre_load_hook=told.append):
+        assert told == [ServableId("a", 1)]
+
+
+def test_what_does_not_fit_into_memory_is_an_error_of_its_model() -> None:
+    """The others serve; status names what is lacking."""
+    platform = Platform(
+        name="fake",
+        create_loader=lambda servable_id, *_: FakeLoader(
+            resources=host_ram(10 if servable_id.name == "small" else 1000)
+        ),
+    )
+    files = FakeFileSystem()
+    files.write("/small/1/model")
+    files.write("/large/1/model")
+
+    with ServerCore(
+        ServerConfig(models=(model("small"), model("large"))),
+        platforms=PlatformRegistry([platform]),
+        file_system=files,
+        options=ServerCoreOptions(
+            poll_interval_secs=None,
+            settle_secs=0.0,
+            total_ram_bytes=100,
+            requires_all_models=False,
+        ),
+    ) as core:
+        assert available(core) == ["small/1"]
+        assert isinstance(core.statuses()[1].error, ResourceExhaustedError)
+
+
+def test_a_core_without_models_serves_nothing() -> None:
+    """And is no error."""
+    with FakeStore().core() as core:
+        assert (core.statuses(), available(core)) == ((), [])
+
+
+def test_a_model_spec_is_by_version_or_by_label() -> None:
+    """Not by both, and not without a name."""
+    with pytest.raises(InvalidArgumentError, match="give one of them"):
+        ModelSpec("a", version=1, version_label="stable")
+    with pytest.raises(InvalidArgumentError, match="must have a name"):
+        ModelSpec("")
