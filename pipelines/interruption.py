@@ -18,9 +18,29 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_SECS = 10.0
 
 
-def termination_as_interrupt() -> contextlib.AbstractContextManager[None]:
-    """Makes SIGTERM raise KeyboardInterrupt during the body, as Python makes SIGINT do."""
-    return _handled(_interrupt) if _is_main_thread() else contextlib.nullcontext()
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Makes SIGTERM raise KeyboardInterrupt during the body, as Python makes SIGINT do.
+
+    Any error that comes after the signal is taken for the interruption: native modules turn the
+    KeyboardInterrupt that meets their import into an ImportError.
+    """
+    if not _is_main_thread():
+        yield
+        return
+    interrupted: list[str] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.append(signal.Signals(number).name)
+        _interrupt(number, frame)
+
+    with _handled(interrupt):
+        try:
+            yield
+        except Exception as error:
+            if interrupted:
+                raise KeyboardInterrupt(interrupted[0]) from error
+            raise
 
 
 def stop_on_signals(
