@@ -3,6 +3,7 @@
 Pure: listings and times in, a new watch out.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -42,17 +43,30 @@ class BasePathWatch:
         complete: Versions that may be aspired, and their directories, lowest first.
         lacking: What each of the versions that may not be aspired lacks.
         settling: Versions that lack nothing, but have yet to come to rest.
+        rest_secs: Monotonic time at which one of those may be at rest; None without one.
     """
 
     is_first: bool = True
     complete: Mapping[int, str] = field(default_factory=dict)
     lacking: Mapping[int, str] = field(default_factory=dict)
     settling: frozenset[int] = frozenset()
+    rest_secs: float | None = None
     sightings: Mapping[int, Sighting] = field(default_factory=dict)
 
     def failed(self) -> "BasePathWatch":
         """Returns the watch after a listing that failed: what was known is still believed."""
-        return replace(self, is_first=False, settling=frozenset())
+        return replace(self, is_first=False, settling=frozenset(), rest_secs=None)
+
+    def left(self) -> "BasePathWatch":
+        """Returns the watch to go on with after a time in which nobody looked.
+
+        What was complete need not come to rest again, unless it looks different by then.
+        """
+        sightings = {
+            version: replace(each, since_secs=-math.inf) if version in self.complete else each
+            for version, each in self.sightings.items()
+        }
+        return BasePathWatch(is_first=self.is_first, sightings=sightings)
 
     def observe(
         self,
@@ -88,13 +102,11 @@ class BasePathWatch:
             },
             lacking=lacking,
             settling=settling,
+            rest_secs=min(
+                (sightings[version].since_secs + settle_secs for version in settling), default=None
+            ),
             sightings=sightings,
         )
-
-    def settled_secs(self, settle_secs: float) -> float | None:
-        """Returns the monotonic time at which a settling version may be at rest; None without one."""
-        times = [self.sightings[version].since_secs for version in self.settling]
-        return min(times) + settle_secs if times else None
 
     def _sight(self, version: int, directory: VersionDirectory, time: ListingTime) -> Sighting:
         last = self.sightings.get(version)

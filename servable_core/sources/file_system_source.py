@@ -9,26 +9,19 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from typing_extensions import override
 
-from servable_core.errors import (
-    FailedPreconditionError,
-    InternalError,
-    InvalidArgumentError,
-    NotFoundError,
-    ServableCoreError,
-    UnavailableError,
-)
+from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.lifecycle.servable_data import ServableData
 from servable_core.lifecycle.source import Source, Target
 from servable_core.runtime.clock import Clock, SystemClock
-from servable_core.runtime.file_system import FileSystem, LocalFileSystem, directory_exists
-from servable_core.runtime.periodic_function import PeriodicFunction
-from servable_core.sources.base_path_watch import ListingTime
-from servable_core.sources.storage_path_versions import VersionDirectory, storage_path_versions
+from servable_core.runtime.file_system import FileSystem, LocalFileSystem
+from servable_core.sources.base_path_listing import BasePathListing, list_base_path
+from servable_core.sources.base_path_poller import BasePathPoller
 from servable_core.sources.watched_servable import (
     ServableWatch,
     StoragePathStatus,
@@ -36,10 +29,9 @@ from servable_core.sources.watched_servable import (
 )
 
 _logger = logging.getLogger(__name__)
-_RETRY_SECS = 5.0  # after a target failed, where polls have no interval
 
 
-def _do_nothing() -> None:
+def _do_nothing(_servable_name: str) -> None:
     """Stands for a callback that nobody gave."""
 
 
@@ -90,7 +82,8 @@ class FileSystemStoragePathSource(Source[str]):
     Args:
         options: What to watch; `update_options` changes it.
         file_system: Lists the base paths.
-        on_poll: Called when a base path was polled and the target told, without a lock.
+        on_poll: Called with a servable's name when its base path was polled and the target told,
+            without a lock.
         clock: Times polls, and tells how old files are.
     """
 
@@ -99,7 +92,7 @@ class FileSystemStoragePathSource(Source[str]):
         options: FileSystemStoragePathSourceOptions,
         *,
         file_system: FileSystem | None = None,
-        on_poll: Callable[[], None] = _do_nothing,
+        on_poll: Callable[[str], None] = _do_nothing,
         clock: Clock | None = None,
     ) -> None:
         self._file_system = file_system or LocalFileSystem()
@@ -116,7 +109,7 @@ class FileSystemStoragePathSource(Source[str]):
         # Servables of which the target is being told; one call for each at a time.
         self._emitting: set[str] = set()  # Guarded by _lock.
         self._target: Target[str] | None = None  # Guarded by _lock.
-        self._poller: PeriodicFunction | None = None  # Guarded by _lock.
+        self._poller: BasePathPoller | None = None  # Guarded by _lock.
 
     @override
     def set_target(self, target: Target[str]) -> None:
@@ -126,24 +119,26 @@ class FileSystemStoragePathSource(Source[str]):
             self._target = target
             interval_secs = self._options.poll_interval_secs
             if interval_secs is not None:
-                self._poller = PeriodicFunction(
-                    self._poll,
-                    name="file-system-source",
+                self._poller = BasePathPoller(
+                    watches=self._current_watches,
+                    list_versions=self._list,
+                    take=partial(self._take, target),
+                    interval_secs=interval_secs,
                     clock=self._clock,
-                    retry_secs=interval_secs or _RETRY_SECS,
                 )
 
     def step(self) -> None:
-        """Polls every base path once and tells the target.
+        """Polls every base path once, on this thread, and tells the target.
+
+        It takes as long as the stores do: here one that hangs delays what comes after it.
 
         Raises:
             FailedPreconditionError: If there is no target yet.
             Exception: What the target raised first, after all servables were polled.
         """
         target = self._connected_target()
-        with self._lock:
-            names = list(self._watches)
-        _raise_first([self._poll_servable(name, target) for name in names])
+        watches = self._current_watches()
+        _raise_first([self._take(target, self._list(watch)) for watch in watches])
 
     def update_options(self, options: FileSystemStoragePathSourceOptions) -> None:
         """Watches what `options` say from now on.
@@ -164,26 +159,37 @@ class FileSystemStoragePathSource(Source[str]):
                 )
             removed = [name for name in self._watches if name not in options.servables]
             self._options = options
+            number = next(self._listing_numbers)
             self._watches = {
-                name: self._updated_watch_locked(name, servable)
+                name: self._updated_watch_locked(name, servable, number)
                 for name, servable in options.servables.items()
             }
             target, poller = self._target, self._poller
         if poller is not None:
-            poller.wake()
+            poller.poll()
         if target is not None:
             _raise_first([self._emit_removal(name, target) for name in removed])
 
     def statuses(self) -> dict[str, StoragePathStatus]:
         """Returns what is known of each servable; never waits for a poll."""
+        return {watch.name: watch.status for watch in self._current_watches()}
+
+    def status(self, servable_name: str) -> StoragePathStatus | None:
+        """Returns what is known of one servable; None if it is not watched. Never waits."""
         with self._lock:
-            watches = dict(self._watches)
-        return {name: watch.status for name, watch in watches.items()}
+            watch = self._watches.get(servable_name)
+        return None if watch is None else watch.status
+
+    @property
+    def rest_secs(self) -> float | None:
+        """The monotonic time at which a poll may find a version at rest; None if none is settling."""
+        times = (watch.base_path_watch.rest_secs for watch in self._current_watches())
+        return min((secs for secs in times if secs is not None), default=None)
 
     def close(self) -> None:
-        """Ends polling, after a poll that is under way; further calls do nothing.
+        """Ends polling, after a call of the target that is under way; further calls do nothing.
 
-        The target keeps what it was told last.
+        The target keeps what it was told last. What a listing under way finds is dropped.
         """
         with self._lock:
             poller = self._poller
@@ -207,72 +213,48 @@ class FileSystemStoragePathSource(Source[str]):
                 raise FailedPreconditionError("the source has no target yet: connect it first")
             return self._target
 
-    def _updated_watch_locked(self, name: str, servable: WatchedServable) -> ServableWatch:
+    def _current_watches(self) -> list[ServableWatch]:
+        with self._lock:
+            return list(self._watches.values())
+
+    def _updated_watch_locked(
+        self, name: str, servable: WatchedServable, number: int
+    ) -> ServableWatch:
         watch = self._watches.get(name)
         if watch is None:
-            return ServableWatch(name=name, servable=servable)
-        return watch.updated(servable)
+            return ServableWatch(name=name, servable=servable, listing_number=number)
+        return watch.updated(servable, number)
 
-    def _poll(self) -> float | None:
-        """Polls; returns when to poll next."""
-        start = self._clock.now()
-        self.step()
+    def _list(self, polled: ServableWatch) -> BasePathListing:
         with self._lock:
-            interval_secs = self._options.poll_interval_secs
-            times = [start + interval_secs] if interval_secs else []
-            for watch in self._watches.values():
-                settled = watch.base_path_watch.settled_secs(self._options.settle_secs)
-                times.extend([] if settled is None else [settled])
-        return min(times, default=None)
-
-    def _poll_servable(self, name: str, target: Target[str]) -> Exception | None:
-        """Polls one base path; returns what the target raised."""
-        with self._lock:
-            polled = self._watches.get(name)
             number = next(self._listing_numbers)
-        if polled is None:
-            return None
-        time = ListingTime(now=self._clock.now(), wall_time=self._clock.wall_time())
-        outcome = self._list(name, polled.servable.base_path)
+        return list_base_path(polled, number, self._file_system, self._clock)
+
+    def _take(self, target: Target[str], listing: BasePathListing) -> Exception | None:
+        """Tells the target what a listing means; returns what the target raised."""
+        name = listing.polled.name
         with self._turn(name):
-            versions = self._apply(polled, outcome, time, number)
+            versions = self._apply(listing)
             error = None if versions is None else _tell(target, name, versions)
-        self._on_poll()
+        self._on_poll(name)
         return error
 
-    def _list(self, name: str, base_path: str) -> dict[int, VersionDirectory] | Exception:
-        """Lists a base path; without the lock, since storage may be slow."""
-        try:
-            files = self._file_system.list_files(base_path)
-            if not files and not directory_exists(self._file_system, base_path):
-                return NotFoundError(
-                    f"base path {base_path} of servable {name!r} does not exist, or holds no files; expected directories like {base_path}/1 in it"
-                )
-            return storage_path_versions(base_path, files)
-        except ServableCoreError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - of any storage; it concerns this servable only
-            return UnavailableError(
-                f"base path {base_path} of servable {name!r} cannot be listed: {error}"
-            )
-
-    def _apply(
-        self,
-        polled: ServableWatch,
-        outcome: dict[int, VersionDirectory] | Exception,
-        time: ListingTime,
-        number: int,
-    ) -> Sequence[ServableData[str]] | None:
+    def _apply(self, listing: BasePathListing) -> Sequence[ServableData[str]] | None:
         """Stores what a listing says; returns what to tell the target, or None for nothing."""
+        name = listing.polled.name
         with self._lock:
-            watch, options = self._watches.get(polled.name), self._options
-        if watch is None or watch.servable != polled.servable or number < watch.listing_number:
-            return None  # the listing is stale: a newer one is in, or another is wanted
-        updated = _updated_watch(watch, outcome, time, number, options)
+            watch, options = self._watches.get(name), self._options
+        if watch is None or listing.is_stale(watch):
+            return None
+        updated = listing.apply(
+            watch,
+            settle_secs=options.settle_secs,
+            always_present=options.servable_versions_always_present,
+        )
         with self._lock:
-            if self._watches.get(polled.name) is not watch:
+            if self._watches.get(name) is not watch:
                 return None  # other options came meanwhile
-            self._watches[polled.name] = updated
+            self._watches[name] = updated
         if updated.error is not None and str(updated.error) != str(watch.error):
             _logger.warning("%s", updated.error)
         return None if updated.is_failed else updated.aspired_versions()
@@ -313,25 +295,3 @@ def _raise_first(errors: Sequence[Exception | None]) -> None:
     for error in errors:
         if error is not None:
             raise error
-
-
-def _updated_watch(
-    watch: ServableWatch,
-    outcome: dict[int, VersionDirectory] | Exception,
-    time: ListingTime,
-    number: int,
-    options: FileSystemStoragePathSourceOptions,
-) -> ServableWatch:
-    if isinstance(outcome, Exception):
-        return watch.failed(outcome, number)
-    try:
-        return watch.listed(
-            outcome,
-            time,
-            number,
-            settle_secs=options.settle_secs,
-            always_present=options.servable_versions_always_present,
-        )
-    except Exception as error:  # noqa: BLE001 - find_missing is not ours
-        message = f"versions of servable {watch.name!r} cannot be checked: {error!r}"
-        return watch.failed(InternalError(message), number)

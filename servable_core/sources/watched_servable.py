@@ -16,6 +16,8 @@ from servable_core.sources.version_selection import (
     select_versions,
 )
 
+_MAX_NUM_FORMER_WATCHES = 4  # a failed reload goes back by one; more would only take memory
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WatchedServable:
@@ -42,7 +44,8 @@ class StoragePathStatus:
 
     Attributes:
         base_path: Where it looks.
-        aspired: Versions that it asked for last, ascending.
+        aspired: Versions below it that were asked for last, ascending.
+        kept: Versions of a former base path that stay until there is something to aspire to here.
         pending: Why each version that is there, but not complete, is not aspired.
         settling: Those of the pending versions that only have yet to come to rest.
         is_listed: Whether the base path was looked at since it is watched like this.
@@ -52,6 +55,7 @@ class StoragePathStatus:
 
     base_path: str
     aspired: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
     pending: Mapping[int, str] = field(default_factory=dict)
     settling: frozenset[int] = frozenset()
     is_listed: bool = False
@@ -66,17 +70,21 @@ class ServableWatch:
         name: Name of the servable.
         servable: What is watched.
         base_path_watch: The versions found.
+        former_watches: What was found below former base paths, for the way back; the last few.
         aspired: Those asked for last, and their directories.
+        keeps_former: Whether those are of a former base path.
         error: What is wrong.
         is_failed: Whether the last listing told nothing, so that there is no news for the target.
         is_listed: Whether there was a listing since the servable is watched like this.
-        listing_number: Number of the last listing; later ones have higher numbers.
+        listing_number: Listings with a lower number are stale.
     """
 
     name: str
     servable: WatchedServable
     base_path_watch: BasePathWatch = field(default_factory=BasePathWatch)
+    former_watches: Mapping[str, BasePathWatch] = field(default_factory=dict)
     aspired: Mapping[int, str] = field(default_factory=dict)
+    keeps_former: bool = False
     error: Exception | None = None
     is_failed: bool = False
     is_listed: bool = False
@@ -87,22 +95,42 @@ class ServableWatch:
         """What users are told."""
         watch = self.base_path_watch
         settling = dict.fromkeys(watch.settling, "it is new or has just changed")
+        aspired = tuple(self.aspired)
         return StoragePathStatus(
             base_path=self.servable.base_path,
-            aspired=tuple(self.aspired),
+            aspired=() if self.keeps_former else aspired,
+            kept=aspired if self.keeps_former else (),
             pending=dict(sorted({**watch.lacking, **settling}.items())),
             settling=watch.settling,
             is_listed=self.is_listed,
             error=self.error,
         )
 
-    def updated(self, servable: WatchedServable) -> "ServableWatch":
-        """Returns the watch under a new configuration; what is aspired stays until a listing."""
+    def updated(self, servable: WatchedServable, number: int) -> "ServableWatch":
+        """Returns the watch under a new configuration; what is aspired stays until a listing.
+
+        A new base path takes over when it has a version to aspire to, or no version at all. What
+        was found complete below a former one is believed again on the way back.
+
+        Args:
+            servable: What to watch from now on.
+            number: Listings with a lower number began before.
+        """
         if servable == self.servable:
             return self
         if servable.base_path == self.servable.base_path:
-            return replace(self, servable=servable, is_listed=False)
-        return ServableWatch(name=self.name, servable=servable, aspired=self.aspired)
+            return replace(self, servable=servable, is_listed=False, listing_number=number)
+        former = {path: w for path, w in self.former_watches.items() if path != servable.base_path}
+        former[self.servable.base_path] = self.base_path_watch.left()
+        return ServableWatch(
+            name=self.name,
+            servable=servable,
+            base_path_watch=self.former_watches.get(servable.base_path, BasePathWatch()),
+            former_watches=dict(list(former.items())[-_MAX_NUM_FORMER_WATCHES:]),
+            aspired=self.aspired,
+            keeps_former=bool(self.aspired),
+            listing_number=number,
+        )
 
     def failed(self, error: Exception, number: int) -> "ServableWatch":
         """Returns the watch after a listing that failed: what is aspired stays."""
@@ -124,18 +152,26 @@ class ServableWatch:
         settle_secs: float,
         always_present: bool,
     ) -> "ServableWatch":
-        """Returns the watch after a listing; `always_present` keeps the last versions aspired."""
+        """Returns the watch after a listing.
+
+        Where it leaves nothing to aspire to, what is aspired stays if `always_present`, or if it is
+        of a former base path and the new one has versions, only none that will do yet.
+        """
         watch = self.base_path_watch.observe(
             versions, time, settle_secs, self.servable.find_missing
         )
         selected, error = self._select(watch)
         aspired = {version: watch.complete[version] for version in selected}
-        if self.aspired and not aspired and always_present:
-            aspired, error = dict(self.aspired), self._refusal()
+        awaits_first = self.keeps_former and bool(versions)
+        keeps_last = not aspired and bool(self.aspired) and (always_present or awaits_first)
+        if keeps_last:
+            aspired = dict(self.aspired)
+            error = error if awaits_first else self._refusal()
         return replace(
             self,
             base_path_watch=watch,
             aspired=aspired,
+            keeps_former=self.keeps_former and keeps_last,
             error=error,
             is_failed=False,
             is_listed=True,

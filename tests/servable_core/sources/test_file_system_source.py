@@ -444,13 +444,11 @@ def test_it_polls_by_itself_at_every_interval_from_the_first_connection() -> Non
         FileSystemStoragePathSource(options, file_system=files, clock=clock) as source,
         connect(source, target),
     ):
-        clock.block_until_waiters(1)
-        assert len(target.calls) == 1
+        target.block_until_calls(1)
         clock.advance(29)
         assert len(target.calls) == 1
         clock.advance(1)
         target.block_until_calls(2)
-        clock.block_until_waiters(1)
         assert files.num_listings == 2
     clock.advance(30)
 
@@ -465,7 +463,7 @@ def test_it_looks_sooner_at_what_has_yet_to_come_to_rest() -> None:
 
     with FileSystemStoragePathSource(options, file_system=files, clock=clock) as source:
         source.set_target(target)
-        clock.block_until_waiters(1)
+        target.block_until_calls(1)
         clock.advance(SETTLE_SECS)
         target.block_until_calls(2)
 
@@ -482,13 +480,12 @@ def test_interval_zero_polls_once() -> None:
         _options(poll_interval_secs=0), file_system=files, clock=clock
     ) as source:
         source.set_target(target)
-        clock.block_until_waiters(1)
+        target.block_until_calls(1)
         clock.advance(1000)
         assert len(target.calls) == 1
 
         source.update_options(_options(b="/b", poll_interval_secs=0))
         target.block_until_calls(3)
-        clock.block_until_waiters(1)
         clock.advance(SETTLE_SECS)
         target.block_until_calls(4)
 
@@ -514,11 +511,11 @@ def test_a_failing_target_does_not_end_the_polling(caplog: pytest.LogCaptureFixt
         _options(poll_interval_secs=30), file_system=files, clock=clock
     ) as source:
         source.set_target(target)
-        clock.block_until_waiters(1)
+        target.block_until_calls(1)
         clock.advance(30)
         target.block_until_calls(2)
 
-    assert "file-system-source failed" in caplog.text
+    assert "the target failed for servable 'a'; it will be told again" in caplog.text
 
 
 def test_it_takes_one_target_and_needs_it() -> None:

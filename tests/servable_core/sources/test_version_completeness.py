@@ -81,8 +81,8 @@ def test_what_is_fresh_or_of_unknown_age_must_come_to_rest(mtime_secs: float) ->
 
     assert (first.complete, early.complete, late.complete) == ({}, {}, {1: "/m/1"})
     assert first.settling == early.settling == {1}
-    assert first.settled_secs(SETTLE_SECS) == SETTLE_SECS
-    assert late.settled_secs(SETTLE_SECS) is None
+    assert first.rest_secs == SETTLE_SECS
+    assert late.rest_secs is None
 
 
 def test_a_copy_that_keeps_old_times_is_not_believed() -> None:
@@ -164,7 +164,7 @@ def test_nothing_becomes_complete_within_the_settle_time_of_its_last_change(
     watch, now, last, last_change = BasePathWatch().failed(), 0.0, None, 0.0
     for wait_secs, contents in listings:
         now += wait_secs
-        files = [_file(f"/m/1/{name}", OLD, size) for name, size in contents.items()]
+        files = [_file(f"/m/1/{name}", OLD, size) for name, size in sorted(contents.items())]
         last_change = now if files != last else last_change
         last = files
         was_complete = bool(watch.complete)
