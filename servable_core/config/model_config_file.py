@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from servable_core.config.server_config import ModelConfig, ServerConfig
-from servable_core.config.text_proto import lines_at_depth, parse_text_proto
-from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.config.text_proto import lines_at_depth, parse_text_proto, read_text
+from servable_core.errors import InvalidArgumentError
 from servable_core.runtime.file_system import FileSystem, LocalFileSystem, join_path
 from servable_core.servables.platform_registry import PlatformRegistry
 from servable_core.sources.version_selection import (
@@ -48,14 +48,8 @@ def read_server_config(
         NotFoundError: There is no such file.
         InvalidArgumentError: As `parse_server_config`, or it is not UTF-8.
     """
-    try:
-        with (file_system or LocalFileSystem()).open(path) as stream:
-            text = stream.read().decode()
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no model config file at {path}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(f"{path}: expected a text proto in UTF-8, got bytes") from error
-    directory = posixpath.dirname(path) if _is_uri(path) else str(Path(path).absolute().parent)
+    text = read_text(path, file_system or LocalFileSystem(), what="model config file")
+    directory = posixpath.dirname(path)
     return parse_server_config(text, directory=directory, place=path, platforms=platforms)
 
 
@@ -70,7 +64,8 @@ def parse_server_config(
 
     Args:
         text: The text proto; an empty one lists no models.
-        directory: What relative base paths are below.
+        directory: What relative base paths are below; itself below the working directory, if
+            relative. Nothing relative is left.
         place: File name, for messages.
         platforms: Names of the platforms that can be served.
 
@@ -124,7 +119,7 @@ def _platform(config: Any, platforms: Collection[str]) -> str:
     if platform not in platforms:
         found = f"the unknown model_platform {platform!r}" if platform else "no model_platform"
         raise InvalidArgumentError(
-            f"model {config.name!r} has {found}; expected model_platform: {expected}"
+            f"model {config.name!r} has {found}; expected model_platform: {expected}; to add one, pass its name in platforms= here, and the platform itself to ServerCore"
         )
     return platform
 
@@ -158,7 +153,8 @@ def _check_new(model: ModelConfig, models: dict[str, ModelConfig]) -> None:
 def _absolute(base_path: str, directory: str) -> str:
     if _is_uri(base_path) or base_path.startswith("/"):
         return base_path
-    return join_path(directory, posixpath.normpath(base_path))
+    base = directory if _is_uri(directory) else posixpath.normpath(Path(directory).absolute())
+    return join_path(base, posixpath.normpath(base_path))
 
 
 def _is_uri(path: str) -> bool:

@@ -1,5 +1,6 @@
 """What is to be served, as plain values: no protos here."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -43,9 +44,8 @@ class ServerConfig:
     models: tuple[ModelConfig, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [model.name for model in self.models]
-        for name in names:
-            if names.count(name) > 1:
+        for name, count in Counter(model.name for model in self.models).items():
+            if count > 1:
                 raise InvalidArgumentError(
-                    f"model {name!r} is listed {names.count(name)} times: give each model one entry"
+                    f"model {name!r} is listed {count} times: give each model one entry"
                 )

@@ -118,10 +118,12 @@ class SimpleLoader(Loader[T]):
     def unload(self) -> None:
         servable = self.servable
         self._servables = []
-        if self._destroy is not None:
-            self._destroy(servable)
-        del servable
-        self._release_memory()
+        try:
+            if self._destroy is not None:
+                self._destroy(servable)
+        finally:  # it is dropped in any case
+            del servable
+            self._release_memory()
 
     @property
     @override

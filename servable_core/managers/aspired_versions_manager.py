@@ -6,6 +6,7 @@ it. A thread calls `step` whenever something has happened; nothing polls.
 """
 
 import dataclasses
+import itertools
 import logging
 import sys
 import threading
@@ -22,13 +23,15 @@ from servable_core.lifecycle.servable_data import ServableData
 from servable_core.lifecycle.servable_handle import ServableHandle
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.servable_request import ServableRequest
-from servable_core.lifecycle.servable_state import AspiredServableStateSnapshot, ServableState
+from servable_core.lifecycle.servable_state import ServableState
 from servable_core.lifecycle.source import Target
 from servable_core.managers.aspired_servables import AspiredServables, check_versions
 from servable_core.managers.basic_manager import BasicManager
 from servable_core.managers.basic_manager_options import BasicManagerOptions
+from servable_core.managers.loader_harness import check_loader
 from servable_core.managers.manager import Manager
 from servable_core.managers.manager_statistics import ManagerStatistics
+from servable_core.managers.outcome_wait import OutcomeWait
 from servable_core.managers.predicate_wait import wait_for
 from servable_core.policies.aspired_version_policy import (
     Action,
@@ -123,7 +126,7 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
         self._basic = BasicManager(
             options=dataclasses.replace(options, has_manage_thread=False),
             event_bus=event_bus,
-            on_change=self._notify_change,
+            on_change=lambda servable_id: self._note_change(servable_id.name),
             on_wake=self._thread.wake,
             clock=self._clock,
         )
@@ -131,6 +134,7 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
         self._servables = AspiredServables(
             self._basic, reload_retry=options.reload_retry, clock=self._clock
         )
+        self._waits: list[OutcomeWait] = []  # Guarded by _lock.
         self._is_closing = False  # Guarded by _lock.
         self._has_thread = options.has_manage_thread
         if self._has_thread:
@@ -143,12 +147,16 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
         """Replaces what is aspired of one servable; returns at once. Ignored once closed.
 
         Raises:
-            InvalidArgumentError: If an id has another name, or comes twice.
+            InvalidArgumentError: If an id has another name, comes twice, or comes with anything
+                but a loader or an error; nothing changes then.
         """
         check_versions(servable_name, [version.servable_id for version in versions])
+        for version in versions:
+            check_loader(version)
         with self._lock:
             if not self._is_closing:
                 self._servables.aspire(servable_name, versions)
+                self._note_change_locked(servable_name)
         self._thread.wake()
 
     @override
@@ -203,34 +211,60 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
             AbortedError: If the manager is closed.
             DeadlineExceededError: After `timeout_secs`.
         """
-        wanted = list(servable_ids)
-        if not self.wait_until(lambda versions: _are_available(wanted, versions), timeout_secs):
+        wanted: dict[str, list[ServableId]] = {}
+        for servable_id in servable_ids:
+            wanted.setdefault(servable_id.name, []).append(servable_id)
+
+        def are_available(servable_name: str, versions: VersionOutcomes) -> bool:
+            return _are_available(wanted[servable_name], versions)
+
+        if not self.wait_until(wanted, are_available, timeout_secs):
             with self._lock:
-                states = self._servables.describe(wanted)
+                states = self._servables.describe(itertools.chain(*wanted.values()))
             raise DeadlineExceededError(f"not available after {timeout_secs} seconds: {states}")
 
     def wait_until(
-        self, predicate: Callable[[VersionOutcomes], bool], timeout_secs: float | None = None
+        self,
+        servable_names: Iterable[str],
+        predicate: Callable[[str, VersionOutcomes], bool],
+        timeout_secs: float | None = None,
     ) -> bool:
-        """Waits until `predicate` holds; returns whether it does within `timeout_secs`.
+        """Waits until `predicate` holds of each servable; returns whether it does in time.
 
-        It is called under the manager's lock, after each change and each `wake_waiters`; what it
-        raises ends the wait. It must be quick, and not call the manager.
+        It is called under the manager's lock: once for each of `servable_names`, in their order,
+        and again for one that has changed, or that `recheck` names. What it raises ends the wait.
+        It must be quick, and not call the manager.
 
         Raises:
             AbortedError: If the manager is closed.
         """
+        wait = OutcomeWait(servable_names)
         with self._lock:
-            return wait_for(
-                lambda: self._holds_locked(predicate),
-                condition=self._changed,
-                clock=self._clock,
-                timeout_secs=timeout_secs,
-            )
+            self._waits.append(wait)
+            try:
+                return wait_for(
+                    lambda: self._is_over_locked(wait, predicate),
+                    condition=self._changed,
+                    clock=self._clock,
+                    timeout_secs=timeout_secs,
+                )
+            finally:
+                self._waits.remove(wait)
 
-    def wake_waiters(self) -> None:
-        """Has all waits look at their predicates again."""
-        self._notify_change()
+    def recheck(self, servable_name: str) -> None:
+        """Has all waits ask about a servable again, since something else about it has changed."""
+        with self._lock:
+            self._note_change_locked(servable_name)
+
+    def renew_failed(self, servable_names: Iterable[str]) -> bool:
+        """Gives failed versions of these servables a fresh chance; returns whether there are any.
+
+        They are loaded anew, without their back-off, when the next list of their servable comes.
+        Until then waits do not see their old errors.
+        """
+        with self._lock:
+            have_failed = [self._servables.renew_failed(name) for name in servable_names]
+        return any(have_failed)
 
     def step(self) -> bool:
         """Performs every action that is possible now; returns whether there was any.
@@ -276,9 +310,15 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.statistics()})"
 
-    def _notify_change(self) -> None:
+    def _note_change(self, servable_name: str) -> None:
         with self._lock:
-            self._changed.notify_all()
+            self._servables.note_change(servable_name)
+            self._note_change_locked(servable_name)
+
+    def _note_change_locked(self, servable_name: str) -> None:
+        for wait in self._waits:
+            wait.note_change(servable_name)
+        self._changed.notify_all()
 
     def _step_once(self) -> bool:
         has_decided = False
@@ -289,27 +329,38 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
 
     def _decide_locked(self) -> bool:
         """Requests all that can be requested now; returns whether there was anything."""
-        has_changed = self._servables.update()
-        actions = self._next_actions_locked()
-        for action in actions:
+        names = self._servables.take_changed()
+        updated = [name for name in names if self._servables.update(name)]
+        actions = list(filter(self._request_locked, self._next_actions_locked(names)))
+        for name in {*updated, *(action.servable_id.name for action in actions)}:
+            self._servables.note_change(name)  # there may be more to do
+            self._note_change_locked(name)
+        retry_secs = self._servables.next_retry_secs
+        if retry_secs is not None and self._has_thread:
+            self._alarm.set(retry_secs)
+        return bool(updated or actions)
+
+    def _next_actions_locked(self, servable_names: Iterable[str]) -> list[ServableAction]:
+        """Asks the policy once per servable; unloads come first, for they make room."""
+        actions = map(self._next_action_locked, servable_names)
+        return sorted(filter(None, actions), key=lambda action: action.action is Action.LOAD)
+
+    def _request_locked(self, action: ServableAction) -> bool:
+        """Requests what a policy asks for; returns whether that could be done."""
+        try:
             if action.action is Action.LOAD:
                 self._basic.load_servable(action.servable_id)
             else:
                 self._basic.unload_servable(action.servable_id)
-        retry_secs = self._servables.next_retry_secs
-        if retry_secs is not None and self._has_thread:
-            self._alarm.set(retry_secs)
-        if has_changed:
-            self._changed.notify_all()
-        return has_changed or bool(actions)
+        except Exception:
+            _logger.exception("a policy asked for %s, which cannot be done", action)
+            return False
+        return True
 
-    def _next_actions_locked(self) -> list[ServableAction]:
-        """Asks the policy once per servable; unloads come first, for they make room."""
-        actions = map(self._next_action, self._servables.streams())
-        return sorted(filter(None, actions), key=lambda action: action.action is Action.LOAD)
-
-    def _next_action(self, stream: Sequence[AspiredServableStateSnapshot]) -> ServableAction | None:
-        name = stream[0].servable_id.name
+    def _next_action_locked(self, name: str) -> ServableAction | None:
+        stream = self._servables.snapshots(name)
+        if not stream:
+            return None
         try:
             return self._policy_for(name).get_next_action(stream)
         except Exception:
@@ -317,10 +368,12 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
             _logger.exception("the policy of servable %r failed", name)
             return None
 
-    def _holds_locked(self, predicate: Callable[[VersionOutcomes], bool]) -> bool:
+    def _is_over_locked(
+        self, wait: OutcomeWait, predicate: Callable[[str, VersionOutcomes], bool]
+    ) -> bool:
         if self._is_closing:
             raise AbortedError("the manager was closed")
-        return predicate(self._servables)
+        return wait.is_over(lambda name: predicate(name, self._servables))
 
 
 def _are_available(servable_ids: Sequence[ServableId], versions: VersionOutcomes) -> bool:

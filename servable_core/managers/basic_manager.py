@@ -44,7 +44,7 @@ from servable_core.runtime.step_thread import StepThread
 T = TypeVar("T")
 
 
-def _do_nothing() -> None:
+def _do_nothing(*_args: object) -> None:
     """Stands for a callback that nobody gave."""
 
 
@@ -71,7 +71,7 @@ class BasicManager(Manager):
     Args:
         options: See `BasicManagerOptions`.
         event_bus: Told of every state.
-        on_change: Called after each change of a state, without a lock.
+        on_change: Called with a servable after each change of its state, without a lock.
         on_wake: Called when `step` may have something to do; from anywhere, even the garbage
             collector, so it must neither block nor take a lock.
         clock: Times back-off and time-outs.
@@ -82,7 +82,7 @@ class BasicManager(Manager):
         *,
         options: BasicManagerOptions | None = None,
         event_bus: EventBus[ServableState] | None = None,
-        on_change: Callable[[], None] = _do_nothing,
+        on_change: Callable[[ServableId], None] = _do_nothing,
         on_wake: Callable[[], None] = _do_nothing,
         clock: Clock | None = None,
     ) -> None:
@@ -220,16 +220,18 @@ class BasicManager(Manager):
     def states(self, servable_name: str | None = None) -> list[ServableState]:
         """Returns the state of each managed servable, or of one stream's versions; sorted by id."""
         with self._lock:
-            return [
-                managed.servable_state
-                for managed in self._servables.list_all()
-                if servable_name in (None, managed.servable_id.name)
-            ]
+            return [m.servable_state for m in self._servables.list_all(servable_name)]
 
-    def harness_states(self) -> dict[ServableId, HarnessState]:
-        """Returns the step at which each managed servable is."""
+    def find_state(self, servable_id: ServableId) -> ServableState | None:
+        """Returns the state of one servable; None if it is not managed."""
         with self._lock:
-            return {m.servable_id: m.state for m in self._servables.list_all()}
+            managed = self._servables.find(servable_id)
+            return None if managed is None else managed.servable_state
+
+    def harness_states(self, servable_name: str) -> dict[ServableId, HarnessState]:
+        """Returns the step at which each managed version of a servable is, lowest version first."""
+        with self._lock:
+            return {m.servable_id: m.state for m in self._servables.list_all(servable_name)}
 
     def statistics(self) -> ManagerStatistics:
         """Returns how busy the manager is."""

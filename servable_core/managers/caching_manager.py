@@ -17,7 +17,12 @@ from typing import Any, Protocol, Self, TypeVar, cast
 
 from typing_extensions import override
 
-from servable_core.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from servable_core.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
 from servable_core.lifecycle.loader import Loader
 from servable_core.lifecycle.servable_data import ServableData
 from servable_core.lifecycle.servable_handle import ServableHandle
@@ -26,15 +31,21 @@ from servable_core.lifecycle.servable_request import AutoVersionPolicy, Servable
 from servable_core.lifecycle.servable_state import ServableState
 from servable_core.managers.basic_manager import BasicManager
 from servable_core.managers.basic_manager_options import BasicManagerOptions
+from servable_core.managers.loader_harness import LoaderHarness, as_exception, check_loader
 from servable_core.managers.manager import Manager
 from servable_core.managers.manager_statistics import ManagerStatistics
 from servable_core.managers.remembered_failures import RememberedFailures
-from servable_core.resources.resource_tracker import InsufficientResourcesError
+from servable_core.resources.resource_allocation import ResourceAllocation
+from servable_core.resources.resource_tracker import InsufficientResourcesError, ResourceTracker
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.retry import RetryOptions
 
 T = TypeVar("T")
+
+
+class _NoRoomError(ResourceExhaustedError):
+    """Everything else is in use; it passes with the next handle that is closed."""
 
 
 class LoaderFactory(Protocol):
@@ -87,8 +98,10 @@ class CachingManager(Manager):
       side by side. A request for what is loaded takes no lock.
     - To make room, servables without open handles go, the least recently used first. Where all
       are in use the request fails (ResourceExhaustedError) rather than wait for handles that its
-      own caller may hold.
-    - A failed load is remembered for a while that grows with each failure, then forgotten.
+      own caller may hold. What could never fit fails before anything goes; so that this is known,
+      its loader is asked for its estimate twice.
+    - A failed load is remembered for a while that grows with each failure, then forgotten; want
+      of room that the next closed handle may end is not.
 
     Args:
         loader_factory: Knows which servables there are.
@@ -105,11 +118,12 @@ class CachingManager(Manager):
         event_bus: EventBus[ServableState] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        options = options or CachingManagerOptions()
+        self._options = options = options or CachingManagerOptions()
         self._loader_factory = loader_factory
         self._max_num_servables = options.max_num_servables
+        self._clock = clock or SystemClock()
         self._basic = BasicManager(
-            options=dataclasses.replace(options), event_bus=event_bus, clock=clock
+            options=dataclasses.replace(options), event_bus=event_bus, clock=self._clock
         )
         self._uses = itertools.count()
         # When each servable was last used. Written without a lock; only a hint.
@@ -125,7 +139,7 @@ class CachingManager(Manager):
         # How many requests wait for a servable, which must not be evicted. Guarded by _lock.
         self._num_waiting: dict[ServableId, int] = {}
         # Guarded by _lock.
-        self._failures = RememberedFailures(options.failure_backoff, clock or SystemClock())
+        self._failures = RememberedFailures(options.failure_backoff, self._clock)
 
     @override
     def get_servable_handle(
@@ -136,7 +150,8 @@ class CachingManager(Manager):
         Raises:
             NotFoundError: If the factory does not know it.
             InvalidArgumentError: If it is not a `servable_type`.
-            ResourceExhaustedError: If there is no room and nothing idle to make room.
+            ResourceExhaustedError: If there is no room and nothing idle to make room, or if it
+                could never fit.
             Exception: The error of its load, also of one that failed a moment ago.
         """
         if request.version is None:
@@ -213,9 +228,13 @@ class CachingManager(Manager):
     def _lead_load(self, servable_id: ServableId, load: "Future[None]") -> None:
         try:
             self._load(servable_id)
+        except KeyboardInterrupt as interruption:
+            self._end_load(servable_id, interruption)
+            load.set_exception(interruption)
         except BaseException as error:  # noqa: BLE001 - the future carries it to all who wait
-            self._end_load(servable_id, error)
-            load.set_exception(error)
+            shown = as_exception(error, servable_id)
+            self._end_load(servable_id, shown)
+            load.set_exception(shown)
         else:
             self._end_load(servable_id, None)
             load.set_result(None)
@@ -227,33 +246,73 @@ class CachingManager(Manager):
                 self._failures.forget(servable_id)
                 return
             self._residents.discard(servable_id)
-            if isinstance(error, Exception) and not isinstance(error, ResourceExhaustedError):
+            if isinstance(error, Exception) and not isinstance(error, _NoRoomError):
                 self._failures.remember(servable_id, error)
 
     def _load(self, servable_id: ServableId) -> None:
-        data = self._loader_factory.create_loader(servable_id)
-        data.unwrap()
+        data = self._create_loader(servable_id)
+        self._check_could_fit(data)
         self._await_eviction(servable_id)
         self._take_room(servable_id)
         while not self._try_load(data):
             if not self._evict_one():
-                raise ResourceExhaustedError(
+                raise _NoRoomError(
                     f"no room for {servable_id}: everything else is in use; close handles, or "
                     "give the manager more resources"
                 )
+
+    def _create_loader(self, servable_id: ServableId) -> ServableData[Loader[Any]]:
+        data = self._loader_factory.create_loader(servable_id)
+        if data.servable_id != servable_id:
+            raise InvalidArgumentError(
+                f"the loader factory was asked for {servable_id} and answered with "
+                f"{data.servable_id}: create_loader must answer with the id it is given"
+            )
+        data.unwrap()
+        check_loader(data)
+        return data
+
+    def _check_could_fit(self, data: ServableData[Loader[Any]]) -> None:
+        """Refuses what would not fit even alone, before anything is evicted for it.
+
+        Raises:
+            ResourceExhaustedError: If it is larger than the capacity.
+        """
+        total = self._options.total_resources
+        if total is None:
+            return
+        estimate = self._estimate(data)
+        if not ResourceTracker(total).could_ever_reserve(estimate):
+            raise ResourceExhaustedError(
+                f"{data.servable_id} can never be loaded: it needs {estimate}, and the capacity "
+                f"is {total}; give the manager more resources"
+            )
+
+    def _estimate(self, data: ServableData[Loader[Any]]) -> ResourceAllocation:
+        """Returns the loader's estimate, after as many attempts as those of a load."""
+        harness = LoaderHarness(
+            data,
+            retry_options=self._options.load_retry,
+            should_retry=self._options.should_retry_load,
+            clock=self._clock,
+        )
+        with harness.failing_load():
+            return harness.estimate_resources()
 
     def _try_load(self, data: ServableData[Loader[Any]]) -> bool:
         """Returns whether it was loaded; if not, for want of resources."""
         self._basic.manage_servable(data)
         load = self._basic.load_servable(data.servable_id)
-        self._basic.step()
         try:
+            self._basic.step()
             load.result()
         except InsufficientResourcesError:
             self._forget(data.servable_id)
             return False
         except BaseException:
-            self._forget(data.servable_id)
+            # At once where it has failed, later where this thread was interrupted in its wait.
+            self._basic.cancel_load(data.servable_id)
+            load.add_done_callback(lambda _load: self._forget(data.servable_id))
             raise
         return True
 
@@ -268,7 +327,7 @@ class CachingManager(Manager):
                     self._residents.add(servable_id)
                     return
             if not self._evict_one():
-                raise ResourceExhaustedError(
+                raise _NoRoomError(
                     f"no room for {servable_id}: all {self._max_num_servables} servables are in use"
                 )
 
@@ -304,7 +363,8 @@ class CachingManager(Manager):
         gone.set_result(None)
 
     def _forget(self, servable_id: ServableId) -> None:
-        with contextlib.suppress(NotFoundError):  # a closing manager forgets by itself
+        # A closing manager forgets by itself, and what was loaded in spite of all stays.
+        with contextlib.suppress(NotFoundError, FailedPreconditionError):
             self._basic.stop_managing_servable(servable_id)
 
     def _await_eviction(self, servable_id: ServableId) -> None:

@@ -62,6 +62,8 @@ class LoadGate:
             all_managed: Everything the manager has; those queued have set nothing aside yet.
         """
         verdicts = self._take_cancelled()
+        if not self._queue:
+            return verdicts
         holders = [m.resources for m in all_managed if m.holds_resources]
         self._tracker.recompute_used(holders)
         is_anything_in_flight = any(m.is_in_flight for m in all_managed)

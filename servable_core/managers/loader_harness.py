@@ -6,9 +6,11 @@ LOADING -> UNLOADING -> DISABLED    a load that was cancelled meanwhile
 any -> ERROR                        a failed load or unload, or an illegal request
 """
 
+import contextlib
+import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from typing_extensions import override
@@ -30,6 +32,8 @@ from servable_core.runtime.abort_token import AbortToken
 from servable_core.runtime.clock import Clock
 from servable_core.runtime.retry import RetryOptions, retry
 
+_logger = logging.getLogger(__name__)
+
 _PREDECESSORS = {
     HarnessState.LOAD_REQUESTED: HarnessState.NEW,
     HarnessState.LOAD_APPROVED: HarnessState.LOAD_REQUESTED,
@@ -48,6 +52,19 @@ def is_worth_retrying(error: Exception) -> bool:
     return not isinstance(error, InvalidArgumentError | FailedPreconditionError | DataLossError)
 
 
+def check_loader(data: ServableData[Loader[Any]]) -> None:
+    """Checks that data without an error are a loader, which nothing but their type promises.
+
+    Raises:
+        InvalidArgumentError: If they are anything else.
+    """
+    if data.error is None and not isinstance(data.unwrap(), Loader):
+        raise InvalidArgumentError(
+            f"{data.servable_id} must come with a Loader, got {type(data.unwrap()).__name__}: "
+            "put a source adapter that makes loaders between the source and the manager"
+        )
+
+
 class LoaderHarness:
     """Drives one loader through its states; thread-safe.
 
@@ -59,6 +76,9 @@ class LoaderHarness:
         retry_options: How often and how fast a failed load is tried again.
         should_retry: Whether a failure may pass by itself.
         clock: Times the back-off.
+
+    Raises:
+        InvalidArgumentError: If the data are neither a loader nor an error.
     """
 
     def __init__(
@@ -69,6 +89,7 @@ class LoaderHarness:
         clock: Clock,
         should_retry: Callable[[Exception], bool] = is_worth_retrying,
     ) -> None:
+        check_loader(data)
         self._data = data
         self._retry_options = retry_options
         self._should_retry = should_retry
@@ -131,19 +152,21 @@ class LoaderHarness:
             The loader's servable.
 
         Raises:
-            CancelledError: If `cancel_load` came before the end; what was loaded is unloaded.
-            Exception: The last failure of the loader; the state is ERROR then.
+            CancelledError: If `cancel_load` came before the end; what was loaded is unloaded, and
+                a failure is the cause.
+            Exception: The last failure of the loader; the state is ERROR then, and nothing stays
+                loaded.
         """
         self._advance(HarnessState.LOADING)
-        try:
-            servable = self._attempt_load()
-        except BaseException as error:
-            self.fail(_as_exception(error, self.servable_id))
-            raise
-        if not self._end_load():
-            self._unload_loader()
-            raise CancelledError(self._cancellation.reason)
-        return servable
+        with self.failing_load():
+            self._attempt_load()
+            servable = self._take_servable()
+            if self._end_load():
+                return servable
+            del servable  # nothing here may refer to it while it goes
+            self._data.unwrap().unload()
+        self._advance(HarnessState.DISABLED)
+        raise CancelledError(self._cancellation.reason)
 
     def cancel_load(self) -> None:
         """Keeps a load from ending in READY and ends a back-off at once.
@@ -177,27 +200,57 @@ class LoaderHarness:
             Exception: The failure of the loader; the state is ERROR then.
         """
         self._advance(HarnessState.UNLOADING)
-        self._unload_loader()
+        with self._failing():
+            self._data.unwrap().unload()
+        self._advance(HarnessState.DISABLED)
 
-    def fail(self, error: Exception) -> None:
+    @contextlib.contextmanager
+    def failing_load(self) -> Iterator[None]:
+        """Has a failure inside, which is part of a load, end in ERROR.
+
+        Raises:
+            CancelledError: If `cancel_load` had come: a failure that nobody waits for any more is
+                only its cause.
+            BaseException: The failure, otherwise.
+        """
+        with self._failing():
+            try:
+                yield
+            except Exception as error:
+                if not self.is_cancelled or isinstance(error, CancelledError):
+                    raise
+                raise CancelledError(self._cancellation.reason) from error
+
+    def fail(self, error: BaseException) -> None:
         """Any state to ERROR; `error` says why."""
-        # The traceback stays readable, but no longer keeps a half-loaded servable in memory.
-        traceback.clear_frames(error.__traceback__)
+        shown = as_exception(error, self.servable_id)
+        # Tracebacks stay readable, but no longer keep a half-loaded servable in memory.
+        _clear_frames(shown)
         with self._lock:
             self._state = HarnessState.ERROR
-            self._error = error
+            self._error = shown
 
-    def _attempt_load(self) -> Any:
+    def _attempt_load(self) -> None:
         if self._cancellation.is_set:
             raise CancelledError(self._cancellation.reason)
-        loader = self._data.unwrap()
         retry(
-            loader.load,
+            self._data.unwrap().load,
             is_transient=self._should_retry,
             options=self._retry_options,
             abort=self._cancellation,
         )
-        return loader.servable
+
+    def _take_servable(self) -> Any:
+        """Returns what was loaded; a loader that cannot give it is unloaded, or it would leak."""
+        loader = self._data.unwrap()
+        try:
+            return loader.servable
+        except BaseException:
+            try:
+                loader.unload()
+            except BaseException:
+                _logger.exception("%s was not unloaded cleanly", self.servable_id)
+            raise
 
     def _end_load(self) -> bool:
         """Decides between READY and UNLOADING, at one instant; returns whether it is READY."""
@@ -208,13 +261,14 @@ class LoaderHarness:
         self._advance(HarnessState.READY)
         return True
 
-    def _unload_loader(self) -> None:
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Has any failure inside end in ERROR."""
         try:
-            self._data.unwrap().unload()
+            yield
         except BaseException as error:
-            self.fail(_as_exception(error, self.servable_id))
+            self.fail(error)
             raise
-        self._advance(HarnessState.DISABLED)
 
     def _request(self, to: HarnessState, why_not: str) -> None:
         with self._lock:
@@ -261,8 +315,25 @@ class _LoadCancellation(AbortToken):
             )
 
 
-def _as_exception(error: BaseException, servable_id: ServableId) -> Exception:
-    """Returns what users are shown: a loader that tries to end the process must not do so unseen."""
+def as_exception(error: BaseException, servable_id: ServableId) -> Exception:
+    """Returns what users are shown of a failure, which may have tried to end the process."""
     if isinstance(error, Exception):
         return error
-    return InternalError(f"the loader of {servable_id} was ended by {error!r}")
+    shown = InternalError(
+        f"{servable_id} was ended by {error!r}: "
+        "loaders, estimators and hooks must raise an Exception where they fail"
+    )
+    shown.__cause__ = error
+    return shown
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Clears the frames of an error and of all that led to it."""
+    pending: list[BaseException | None] = [error]
+    cleared: set[int] = set()
+    while pending:
+        each = pending.pop()
+        if each is not None and id(each) not in cleared:
+            cleared.add(id(each))
+            traceback.clear_frames(each.__traceback__)
+            pending += [each.__cause__, each.__context__]

@@ -46,18 +46,21 @@ class ManagedServables:
     def __init__(self, gate: LoadGate | None) -> None:
         self._gate = gate
         self._managed: dict[ServableId, ManagedServable] = {}
+        self._by_name: dict[str, dict[ServableId, ManagedServable]] = {}
         self._to_announce: list[ManagedServable] = []
         self._to_load: list[ManagedServable] = []
         self._to_quiesce: list[ManagedServable] = []
+        self._draining: list[ManagedServable] = []
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is managed."""
         return not self._managed
 
-    def list_all(self) -> list[ManagedServable]:
-        """Returns everything that is managed, sorted by id."""
-        return sorted(self._managed.values(), key=lambda managed: managed.servable_id)
+    def list_all(self, servable_name: str | None = None) -> list[ManagedServable]:
+        """Returns everything that is managed, or the versions of one servable; sorted by id."""
+        found = self._managed if servable_name is None else self._by_name.get(servable_name, {})
+        return sorted(found.values(), key=lambda managed: managed.servable_id)
 
     def find(self, servable_id: ServableId) -> ManagedServable | None:
         """Returns a servable; None if it is not managed."""
@@ -82,7 +85,9 @@ class ManagedServables:
         """
         if managed.servable_id in self._managed:
             raise FailedPreconditionError(f"{managed.servable_id} is being managed already")
-        self._managed[managed.servable_id] = managed
+        servable_id = managed.servable_id
+        self._managed[servable_id] = managed
+        self._by_name.setdefault(servable_id.name, {})[servable_id] = managed
         self._to_announce.append(managed)
 
     def remove(self, servable_id: ServableId) -> None:
@@ -97,7 +102,7 @@ class ManagedServables:
             raise FailedPreconditionError(
                 f"{servable_id} cannot be forgotten while it is '{state.value}'"
             )
-        del self._managed[servable_id]
+        self._forget(servable_id)
 
     def request_load(self, managed: ManagedServable) -> None:
         """Notes that a servable is to be loaded.
@@ -130,7 +135,7 @@ class ManagedServables:
             elif managed.state is HarnessState.READY:
                 self.request_unload(managed)
             elif managed.is_end_announced:
-                del self._managed[servable_id]
+                self._forget(servable_id)
 
     def take_work(self) -> list[Work]:
         """Returns all that can be done now; each piece is returned once."""
@@ -144,17 +149,29 @@ class ManagedServables:
         order = list(WorkKind)
         return sorted(work, key=lambda piece: order.index(piece.kind))
 
+    def _forget(self, servable_id: ServableId) -> None:
+        del self._managed[servable_id]
+        versions = self._by_name[servable_id.name]
+        del versions[servable_id]
+        if not versions:
+            del self._by_name[servable_id.name]
+
     def _take_announcements(self) -> list[Work]:
         taken, self._to_announce = self._to_announce, []
         return [Work(WorkKind.ANNOUNCE, managed) for managed in taken]
 
     def _take_quiesces(self) -> list[Work]:
         taken, self._to_quiesce = self._to_quiesce, []
+        self._draining += taken
         return [Work(WorkKind.QUIESCE, managed) for managed in taken]
 
     def _take_unloads(self) -> list[Work]:
         """Returns the unloads of all servables whose last handle is gone."""
-        drained = [managed for managed in self._managed.values() if _is_drained(managed)]
+        drained: list[ManagedServable] = []
+        waiting: list[ManagedServable] = []
+        for managed in self._draining:  # each is asked once: it may drain at any moment
+            (drained if _is_drained(managed) else waiting).append(managed)
+        self._draining = waiting
         for managed in drained:
             managed.served = None
             managed.harness.done_quiescing()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from servable_core.errors import CancelledError
+from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.servable_state import ManagerState, ServableState
 from servable_core.managers.basic_manager_options import BasicManagerOptions
 from servable_core.managers.load_gate import LoadGate
@@ -30,7 +31,7 @@ class ServableExecution:
         serving_map: Where servables are obtainable.
         gate: Entered with an estimate; None where there is no limit. Guarded by `lock`.
         lock: The manager's.
-        on_change: Called after each change of a state, without the lock.
+        on_change: Called with a servable after each change of its state, without the lock.
         wake: Called when the manager may have something to do.
     """
 
@@ -42,7 +43,7 @@ class ServableExecution:
         serving_map: ServingMap,
         gate: LoadGate | None,
         lock: threading.Lock,
-        on_change: Callable[[], None],
+        on_change: Callable[[ServableId], None],
         wake: Callable[[], None],
     ) -> None:
         self._options = options
@@ -65,11 +66,10 @@ class ServableExecution:
     def estimate(self, managed: ManagedServable) -> None:
         """Has a load queue up at the gate, or fail where nobody knows what it needs."""
         try:
-            estimate = managed.harness.estimate_resources()
-        except Exception as error:
-            _logger.warning("nobody knows what %s needs", managed.servable_id, exc_info=True)
-            managed.harness.fail(error)
-            self.end_load(managed, error)
+            with managed.harness.failing_load():
+                estimate = managed.harness.estimate_resources()
+        except BaseException as error:  # noqa: BLE001 - logged, and the future carries it
+            self._end_failed_load(managed, error)
             return
         with self._lock:
             if self._gate is not None:
@@ -80,23 +80,25 @@ class ServableExecution:
         """Loads and makes obtainable, or ends in error; an approved load, cancelled or not."""
         try:
             servable = self._load_through_harness(managed)
-        except CancelledError as error:
-            _logger.info("loading of %s was cancelled", managed.servable_id)
-            self.end_load(managed, error)
-        except BaseException as error:
-            _logger.warning("%s could not be loaded: %s", managed.servable_id, error, exc_info=True)
-            self.end_load(managed, error)
+        except BaseException as error:  # noqa: BLE001 - logged, and the future carries it
+            self._end_failed_load(managed, error)
         else:
             self._make_available(managed, servable)
+
+    def _end_failed_load(self, managed: ManagedServable, error: BaseException) -> None:
+        if isinstance(error, CancelledError):
+            _logger.info("loading of %s was cancelled", managed.servable_id)
+        else:
+            _logger.warning(
+                "%s could not be loaded: %s", managed.servable_id, error, exc_info=error
+            )
+        self.end_load(managed, error)
 
     def _load_through_harness(self, managed: ManagedServable) -> Any:
         if not managed.harness.is_cancelled:
             self._publish(managed, ManagerState.LOADING)
-            try:
+            with managed.harness.failing_load():
                 self._options.pre_load_hook(managed.servable_id)
-            except Exception as error:
-                managed.harness.fail(error)
-                raise
         return managed.harness.load()
 
     def _make_available(self, managed: ManagedServable, servable: Any) -> None:
@@ -108,7 +110,7 @@ class ServableExecution:
             managed.served = served
             managed.resources = resources
         managed.loading.set_result(None)
-        self._tell_change()
+        self._tell_change(managed)
 
     def _estimate_loaded(self, managed: ManagedServable) -> ResourceAllocation:
         """Returns what a loaded servable needs: its estimate may have shrunk, but never grows."""
@@ -117,7 +119,7 @@ class ServableExecution:
         try:
             estimate = managed.harness.estimate_resources()
             has_grown = not self._gate.is_within(estimate, managed.resources)
-        except Exception:
+        except BaseException:  # it is loaded, and must not stay so unobtainable
             _logger.exception("nobody knows what %s needs now", managed.servable_id)
             return managed.resources
         return managed.resources if has_grown else estimate
@@ -125,7 +127,7 @@ class ServableExecution:
     def end_load(self, managed: ManagedServable, error: BaseException) -> None:
         """Tells that a load has failed; the harness knows it already."""
         self._end(managed)
-        managed.loading.set_exception(error)
+        managed.loading.set_exception(_as_told(managed, error))
 
     def quiesce(self, managed: ManagedServable) -> None:
         """Tells that a servable is going, then makes it unobtainable."""
@@ -142,7 +144,7 @@ class ServableExecution:
         except BaseException as error:
             _logger.warning("%s was not unloaded cleanly", managed.servable_id, exc_info=True)
             self._end(managed)
-            managed.unloading.set_exception(error)
+            managed.unloading.set_exception(_as_told(managed, error))
         else:
             self._end(managed)
             managed.unloading.set_result(None)
@@ -151,14 +153,21 @@ class ServableExecution:
         self._publish(managed, ManagerState.END)
         with self._lock:
             managed.is_announced = managed.is_end_announced = True
-        self._tell_change()
+        self._tell_change(managed)
 
-    def _tell_change(self) -> None:
-        self._on_change()
+    def _tell_change(self, managed: ManagedServable) -> None:
+        self._on_change(managed.servable_id)
         self._wake()
 
     def _publish(self, managed: ManagedServable, manager_state: ManagerState) -> None:
         try:
             self._event_bus.publish(managed.state_with(manager_state))
-        except Exception:
+        except BaseException:  # whatever a subscriber does, the servable goes on
             _logger.exception("a subscriber failed on %s of %s", manager_state, managed.servable_id)
+
+
+def _as_told(managed: ManagedServable, error: BaseException) -> BaseException:
+    """Returns what the waiting caller gets: no loader ends its thread, but an interruption may."""
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    return managed.harness.error or error

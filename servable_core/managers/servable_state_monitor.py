@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from servable_core.errors import AbortedError, CancelledError, DeadlineExceededError
+from servable_core.errors import (
+    AbortedError,
+    CancelledError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+)
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.servable_request import AutoVersionPolicy, ServableRequest
 from servable_core.lifecycle.servable_state import ManagerState, ServableState
@@ -61,6 +66,8 @@ class ServableStateMonitor:
     Args:
         event_bus: Where a manager publishes.
         max_history: How many of the newest events `history` keeps; 0 keeps none.
+        max_num_ended: How many ended servables are remembered, 1 or more; of more, those that
+            ended first are forgotten.
         clock: Times waits.
     """
 
@@ -69,13 +76,18 @@ class ServableStateMonitor:
         event_bus: EventBus[ServableState],
         *,
         max_history: int = 0,
+        max_num_ended: int = 1000,
         clock: Clock | None = None,
     ) -> None:
+        if max_num_ended < 1:
+            raise InvalidArgumentError(f"max_num_ended must be 1 or more, got {max_num_ended}")
+        self._max_num_ended = max_num_ended
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         # Guarded by _lock.
         self._newest: dict[ServableId, EventAndTime[ServableState]] = {}
+        self._ended: dict[ServableId, None] = {}  # in the order of their ends
         self._history: deque[EventAndTime[ServableState]] = deque(maxlen=max_history)
         self._waits: list[_Wait] = []
         self._subscription = event_bus.subscribe(self._on_event)
@@ -119,13 +131,6 @@ class ServableStateMonitor:
         with self._lock:
             return list(self._history)
 
-    def forget_ended(self) -> None:
-        """Forgets all servables that have ended; otherwise they are remembered for ever."""
-        with self._lock:
-            for servable_id, state in self._states_locked().items():
-                if state.manager_state is ManagerState.END:
-                    del self._newest[servable_id]
-
     def notify_when_reached(
         self, requests: Iterable[ServableRequest], goal: ManagerState
     ) -> "Future[StatesReached]":
@@ -155,16 +160,16 @@ class ServableStateMonitor:
             AbortedError: If `is_cancelled`; call `recheck` when it has become true.
         """
         wanted = tuple(requests)
-        self.wait_until(
-            lambda states: _decide(wanted, goal, states) is not None,
-            timeout_secs=timeout_secs,
-            is_cancelled=is_cancelled,
-        )
-        decided = _decide(wanted, goal, self.states())
-        # What was decided may be forgotten or begin anew meanwhile: then it is waited for again.
-        return decided or self.wait_until_reached(
-            wanted, goal, timeout_secs=timeout_secs, is_cancelled=is_cancelled
-        )
+        reached: list[StatesReached] = []
+
+        def is_decided(states: _States) -> bool:
+            # Kept at once: what is decided now may begin anew before anybody looks again.
+            decided = _decide(wanted, goal, states)
+            reached.extend([] if decided is None else [decided])
+            return decided is not None
+
+        self.wait_until(is_decided, timeout_secs=timeout_secs, is_cancelled=is_cancelled)
+        return reached[-1]
 
     def wait_until(
         self,
@@ -219,8 +224,18 @@ class ServableStateMonitor:
             self._newest[stamped.event.servable_id] = stamped
             self._history.append(stamped)
             decided = self._take_decided_locked()
+            self._bound_ended_locked(stamped.event)
             self._changed.notify_all()
         _resolve(decided)
+
+    def _bound_ended_locked(self, state: ServableState) -> None:
+        self._ended.pop(state.servable_id, None)
+        if state.manager_state is not ManagerState.END:
+            return
+        self._ended[state.servable_id] = None
+        if len(self._ended) > self._max_num_ended:
+            first = next(iter(self._ended))
+            del self._ended[first], self._newest[first]
 
     def _states_locked(self) -> dict[ServableId, ServableState]:
         return {servable_id: stamped.event for servable_id, stamped in self._newest.items()}

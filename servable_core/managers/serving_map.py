@@ -43,10 +43,13 @@ class ServedServable(Generic[T]):
         return len(self._open_handles)
 
     def retire_if_idle(self) -> bool:
-        """Retires it if no handle is open; returns whether it did.
+        """Retires it if no handle is open; returns whether it is retired and idle.
 
-        Callers of `acquire` may be refused for a moment also where it does not.
+        Callers of `acquire` may be refused for a moment also where it is not. Not to be called
+        at the same time as itself or `retire`.
         """
+        if self._is_retired:
+            return self.is_drained
         self._is_retired = True
         if self._open_handles:
             self._is_retired = False
@@ -79,24 +82,61 @@ class ServedServable(Generic[T]):
 
 
 class _Snapshot:
-    """What is available at one moment; never changed. Indexed so that nothing slow is hashed."""
+    """What is available at one moment; never changed. Indexed so that nothing slow is hashed.
 
-    __slots__ = ("_earliest", "_latest", "_specific", "by_id")
+    The next one shares all but what has changed: of many servables only pointers are copied.
+    """
 
-    def __init__(self, by_id: Mapping[ServableId, ServedServable[Any]]) -> None:
-        self.by_id = dict(by_id)
-        self._specific = {(i.name, i.version): served for i, served in by_id.items()}
-        in_order = sorted(by_id)
-        self._latest = {i.name: by_id[i] for i in in_order}  # the last one is the highest
-        self._earliest = {i.name: by_id[i] for i in reversed(in_order)}
+    __slots__ = ("_by_name", "_specific", "by_id")
+
+    def __init__(
+        self,
+        by_id: Mapping[ServableId, ServedServable[Any]],
+        specific: Mapping[tuple[str, int], ServedServable[Any]],
+        by_name: Mapping[str, tuple[ServedServable[Any], ...]],
+    ) -> None:
+        self.by_id = by_id
+        self._specific = specific
+        self._by_name = by_name  # versions ascending, one at least
+
+    def with_added(self, served: ServedServable[Any]) -> "_Snapshot":
+        """Returns the snapshot with `served` in the place of what had its id."""
+        servable_id = served.servable_id
+        key = (servable_id.name, servable_id.version)
+        versions = (*self._others(served), served)
+        return _Snapshot(
+            {**self.by_id, servable_id: served},
+            {**self._specific, key: served},
+            {**self._by_name, servable_id.name: tuple(sorted(versions, key=_version))},
+        )
+
+    def without(self, served: ServedServable[Any]) -> "_Snapshot":
+        """Returns the snapshot without what has the id of `served`."""
+        servable_id = served.servable_id
+        by_id, specific, by_name = dict(self.by_id), dict(self._specific), dict(self._by_name)
+        del by_id[servable_id], specific[servable_id.name, servable_id.version]
+        by_name[servable_id.name] = self._others(served)
+        if not by_name[servable_id.name]:
+            del by_name[servable_id.name]
+        return _Snapshot(by_id, specific, by_name)
 
     def find(self, request: ServableRequest) -> ServedServable[Any] | None:
         """Returns what answers `request`."""
         if request.version is not None:
             return self._specific.get((request.name, request.version))
-        if request.auto_version_policy is AutoVersionPolicy.LATEST:
-            return self._latest.get(request.name)
-        return self._earliest.get(request.name)
+        versions = self._by_name.get(request.name)
+        if versions is None:
+            return None
+        return versions[-1 if request.auto_version_policy is AutoVersionPolicy.LATEST else 0]
+
+    def _others(self, served: ServedServable[Any]) -> tuple[ServedServable[Any], ...]:
+        servable_id = served.servable_id
+        versions = self._by_name.get(servable_id.name, ())
+        return tuple(other for other in versions if other.servable_id != servable_id)
+
+
+def _version(served: ServedServable[Any]) -> int:
+    return served.servable_id.version
 
 
 class ServingMap:
@@ -108,31 +148,28 @@ class ServingMap:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._served: dict[ServableId, ServedServable[Any]] = {}  # Guarded by _lock.
         # Written under _lock, read without; never changed in place.
-        self._snapshot = _Snapshot({})
+        self._snapshot = _Snapshot({}, {}, {})
 
     def add(self, served: ServedServable[Any]) -> None:
         """Makes `served` obtainable."""
         with self._lock:
-            self._served[served.servable_id] = served
-            self._snapshot = _Snapshot(self._served)
+            self._snapshot = self._snapshot.with_added(served)
 
     def remove(self, served: ServedServable[Any]) -> None:
         """Makes `served` unobtainable and retires it; open handles stay valid. May be repeated."""
         with self._lock:
-            if self._served.get(served.servable_id) is served:
-                del self._served[served.servable_id]
-                self._snapshot = _Snapshot(self._served)
-        # After the swap: whoever is refused by it finds a newer snapshot.
-        served.retire()
+            self._forget_locked(served)
+            # After the swap: whoever is refused by it finds a newer snapshot.
+            served.retire()
 
     def remove_if_idle(self, served: ServedServable[Any]) -> bool:
-        """Removes `served` if no handle of it is open; returns whether it did."""
-        if not served.retire_if_idle():
-            return False
-        self.remove(served)  # look-ups that were refused meanwhile try again until then
-        return True
+        """Removes `served` if no handle of it is open; returns whether it is removed and idle."""
+        with self._lock:
+            if not served.retire_if_idle():
+                return False
+            self._forget_locked(served)  # look-ups refused meanwhile try again until then
+            return True
 
     def get(self, request: ServableRequest, servable_type: type[T]) -> ServableHandle[T]:
         """Returns a handle of the servable asked for.
@@ -156,11 +193,14 @@ class ServingMap:
         )
 
     def get_all(self, servable_type: type[T]) -> dict[ServableId, ServableHandle[T]]:
-        """Returns a handle of each available servable that is a `servable_type`."""
+        """Returns a handle of each available servable that is a `servable_type`.
+
+        What is available throughout the call is never missing.
+        """
         handles: dict[ServableId, ServableHandle[T]] = {}
         for served in self._snapshot.by_id.values():
             if isinstance(served.servable, servable_type):
-                handle = served.acquire()
+                handle = self._acquire(served)
                 if handle is not None:
                     handles[served.servable_id] = handle
         return handles
@@ -168,3 +208,15 @@ class ServingMap:
     def list_ids(self) -> list[ServableId]:
         """Returns the ids of all available servables, sorted."""
         return sorted(self._snapshot.by_id)
+
+    def _acquire(self, served: ServedServable[T]) -> ServableHandle[T] | None:
+        """Returns a handle; None once removed, for a refusal before that lasts only a moment."""
+        while self._snapshot.by_id.get(served.servable_id) is served:
+            handle = served.acquire()
+            if handle is not None:
+                return handle
+        return None
+
+    def _forget_locked(self, served: ServedServable[Any]) -> None:
+        if self._snapshot.by_id.get(served.servable_id) is served:
+            self._snapshot = self._snapshot.without(served)

@@ -1,7 +1,8 @@
 """What a new configuration changes, and whether it may: pure."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from servable_core.config.server_config import ModelConfig, ServerConfig
 from servable_core.errors import (
@@ -65,25 +66,34 @@ def check_change(old: ServerConfig, new: ServerConfig, platforms: Collection[str
             continue  # whatever is wrong with it is no reason to refuse others
         if not (model.base_path.startswith("/") or "://" in model.base_path):
             raise InvalidArgumentError(
-                f"base_path of model {model.name!r} must be absolute or a URI, got {model.base_path!r}"
+                f"base_path of model {model.name!r} must be absolute or a URI, got {model.base_path!r}: give a path such as {str(Path(model.base_path).absolute())!r}; in a file, relative ones are below its directory"
             )
         if model.platform not in platforms:
-            raise InvalidArgumentError(
-                f"model {model.name!r} has the unknown platform {model.platform!r}; known are {', '.join(map(repr, platforms))}"
-            )
+            raise InvalidArgumentError(unknown_platform(model.name, model.platform, platforms))
         if former is not None and former.platform != model.platform:
             raise FailedPreconditionError(
                 f"model {model.name!r} cannot change its platform from {former.platform!r} to {model.platform!r}: remove it first"
             )
 
 
-def union_of(old: ServerConfig, new: ServerConfig, *, keeps_versions: bool = True) -> ServerConfig:
+def unknown_platform(model_name: str, platform: str, known: Collection[str]) -> str:
+    """Returns what is wrong with a model of a platform that is not there, and what to do."""
+    return (
+        f"model {model_name!r} has the unknown platform {platform!r}; "
+        f"known are {', '.join(map(repr, known))}; "
+        "to add one, pass platforms=PlatformRegistry([...]) to ServerCore"
+    )
+
+
+def union_of(
+    old: ServerConfig, new: ServerConfig, *, keeps_versions: Callable[[str], bool]
+) -> ServerConfig:
     """Returns `new` and what besides only `old` has: models, and versions of models.
 
-    Versions are kept where the base path is the same, if `keeps_versions`.
+    Versions are kept where the base path is the same, of the models that `keeps_versions` names.
     """
     before, names = models_by_name(old), models_by_name(new)
-    models = (_union(before.get(m.name, m), m) if keeps_versions else m for m in new.models)
+    models = (_union(before.get(m.name, m), m) if keeps_versions(m.name) else m for m in new.models)
     return ServerConfig(models=(*models, *(m for m in old.models if m.name not in names)))
 
 

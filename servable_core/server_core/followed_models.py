@@ -17,7 +17,7 @@ from servable_core.lifecycle.source_router import DynamicSourceRouter
 from servable_core.runtime.clock import Clock
 from servable_core.runtime.file_system import FileSystem
 from servable_core.servables.platform_registry import PlatformRegistry
-from servable_core.server_core.config_change import models_by_name
+from servable_core.server_core.config_change import models_by_name, unknown_platform
 from servable_core.server_core.model_feed import ModelFeed
 from servable_core.server_core.options import ServerCoreOptions
 from servable_core.sources.file_system_source import (
@@ -38,7 +38,7 @@ class FollowedFeed(ModelFeed):
         platforms: Makes loaders.
         file_system: Where the base paths are.
         options: How often to look.
-        on_poll: Called after each look at a base path, without a lock.
+        on_poll: Called with a model's name after each look at its base path, without a lock.
         clock: Times the looks.
     """
 
@@ -49,7 +49,7 @@ class FollowedFeed(ModelFeed):
         platforms: PlatformRegistry,
         file_system: FileSystem,
         options: ServerCoreOptions,
-        on_poll: Callable[[], None],
+        on_poll: Callable[[str], None],
         clock: Clock,
     ) -> None:
         self._platforms = platforms
@@ -94,6 +94,15 @@ class FollowedFeed(ModelFeed):
     def poll(self) -> None:
         self._source.step()
 
+    @property
+    @override
+    def next_poll_secs(self) -> float | None:
+        return self._source.rest_secs if self._options.poll_interval_secs is None else None
+
+    @override
+    def status(self, model_name: str) -> StoragePathStatus | None:
+        return self._source.status(model_name)
+
     @override
     def statuses(self) -> Mapping[str, StoragePathStatus]:
         return self._source.statuses()
@@ -131,7 +140,8 @@ class FollowedFeed(ModelFeed):
 
     def _refuse(self, servable_id: ServableId, _path: str) -> Loader[Any]:
         model = models_by_name(self.config).get(servable_id.name)
-        known = ", ".join(map(repr, self._platforms.names))
         raise NotFoundError(
-            f"model {servable_id.name!r} has the unknown platform {model.platform if model else ''!r}; known are {known}"
+            unknown_platform(
+                servable_id.name, model.platform if model else "", self._platforms.names
+            )
         )

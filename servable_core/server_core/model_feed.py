@@ -30,5 +30,15 @@ class ModelFeed(Protocol):
     def poll(self) -> None:
         """Looks for versions now."""
 
+    @property
+    def next_poll_secs(self) -> float | None:
+        """When whoever waits for models has to call `poll`; None if the feed polls by itself.
+
+        That is when a version may have come to rest, in monotonic seconds; None if none has to.
+        """
+
+    def status(self, model_name: str) -> StoragePathStatus | None:
+        """Returns what is known of one model, None if it is not fed; never waits."""
+
     def statuses(self) -> Mapping[str, StoragePathStatus]:
         """Returns what is known of each model; never waits."""

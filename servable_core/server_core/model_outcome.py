@@ -23,14 +23,14 @@ class ModelOutcome:
 
 
 def find_outcome(
-    model: ModelConfig, status: StoragePathStatus, versions: VersionOutcomes
+    model: ModelConfig, status: StoragePathStatus | None, versions: VersionOutcomes
 ) -> ModelOutcome:
     """Returns what has become of a model, given what its source and its manager know.
 
     It has come up when every version that it asks for is available; it has failed as soon as one
     is missing or broken. A version that has yet to come to rest leaves it undecided.
     """
-    if not status.is_listed:
+    if status is None or not status.is_listed:
         return ModelOutcome(is_decided=False)
     servable_ids = wanted_ids(model, status)
     for error in map(versions.find_error, servable_ids):

@@ -1,15 +1,18 @@
 """Waits until models have come up, and checks what their labels may point to."""
 
 from collections.abc import Callable, Collection, Iterable
+from typing import TypeAlias
 
-from servable_core.config.server_config import ServerConfig
+from servable_core.config.server_config import ModelConfig, ServerConfig
 from servable_core.errors import DeadlineExceededError
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.managers.aspired_versions_manager import AspiredVersionsManager, VersionOutcomes
 from servable_core.runtime.clock import Clock
 from servable_core.server_core.model_feed import ModelFeed
-from servable_core.server_core.model_outcome import ModelOutcome, find_outcome, wanted_ids
+from servable_core.server_core.model_outcome import find_outcome, wanted_ids
 from servable_core.server_core.version_labels import check_label
+
+_Predicate: TypeAlias = Callable[[str, VersionOutcomes], bool]
 
 
 class ModelReadiness:
@@ -48,25 +51,25 @@ class ModelReadiness:
             DeadlineExceededError: After `deadline`.
         """
 
-        def are_up(versions: VersionOutcomes) -> bool:
-            outcomes = self._outcomes(config, names, versions)
-            for outcome in outcomes:
-                if outcome.error is not None:
-                    raise outcome.error
-            return all(outcome.is_decided for outcome in outcomes)
+        def is_up(name: str, versions: VersionOutcomes) -> bool:
+            outcome = find_outcome(models[name], self._feed.status(name), versions)
+            if outcome.error is not None:
+                raise outcome.error
+            return outcome.is_decided
 
-        self._wait(are_up, names, deadline)
+        models = _models_in_order(config, names)
+        self._wait(models, is_up, deadline)
 
     def await_decisions(
-        self, config: ServerConfig, names: Collection[str], timeout_secs: float | None
+        self, config: ServerConfig, names: Collection[str], deadline: float | None
     ) -> bool:
         """Waits until these models have come up or failed; returns whether they have in time."""
-        return self._manager.wait_until(
-            lambda versions: all(
-                each.is_decided for each in self._outcomes(config, names, versions)
-            ),
-            timeout_secs,
-        )
+
+        def is_decided(name: str, versions: VersionOutcomes) -> bool:
+            return find_outcome(models[name], self._feed.status(name), versions).is_decided
+
+        models = _models_in_order(config, names)
+        return self._has_come(models, is_decided, deadline)
 
     def await_calm(self, names: Collection[str], deadline: float | None) -> None:
         """Waits until what the manager was told last of these models is in force.
@@ -76,7 +79,7 @@ class ModelReadiness:
         Raises:
             DeadlineExceededError: After `deadline`.
         """
-        self._wait(lambda versions: all(map(versions.is_in_force, names)), names, deadline)
+        self._wait(names, lambda name, versions: versions.is_in_force(name), deadline)
 
     def check_labels(self, config: ServerConfig, labels: Iterable[tuple[str, ServableId]]) -> None:
         """Checks that labels may be given.
@@ -95,21 +98,25 @@ class ModelReadiness:
         for label, servable_id in labels:
             check_label(label, servable_id, can_serve.__contains__)
 
-    def _outcomes(
-        self, config: ServerConfig, names: Collection[str], versions: VersionOutcomes
-    ) -> list[ModelOutcome]:
-        statuses = self._feed.statuses()
-        models = [model for model in config.models if model.name in names]
-        return [find_outcome(model, statuses[model.name], versions) for model in models]
-
-    def _wait(
-        self,
-        predicate: Callable[[VersionOutcomes], bool],
-        names: Collection[str],
-        deadline: float | None,
-    ) -> None:
-        left_secs = None if deadline is None else max(0.0, deadline - self._clock.now())
-        if not self._manager.wait_until(predicate, left_secs):
+    def _wait(self, names: Collection[str], predicate: _Predicate, deadline: float | None) -> None:
+        if not self._has_come(names, predicate, deadline):
             raise DeadlineExceededError(
                 f"not available in the time allowed: {self._describe(names)}"
             )
+
+    def _has_come(
+        self, names: Collection[str], predicate: _Predicate, deadline: float | None
+    ) -> bool:
+        """Waits, and polls where nobody else does; returns whether it came before `deadline`."""
+        while True:
+            times = [secs for secs in (deadline, self._feed.next_poll_secs) if secs is not None]
+            left_secs = max(0.0, min(times) - self._clock.now()) if times else None
+            if self._manager.wait_until(names, predicate, left_secs):
+                return True
+            if deadline is not None and deadline <= self._clock.now():
+                return False
+            self._feed.poll()
+
+
+def _models_in_order(config: ServerConfig, names: Collection[str]) -> dict[str, ModelConfig]:
+    return {model.name: model for model in config.models if model.name in names}

@@ -39,7 +39,8 @@ class ModelStatus:
         name: Its name.
         base_path: Where its versions are looked for.
         platform: What kind of servable it is.
-        versions: Those found or once loaded, and those with a label; highest first.
+        versions: Those found or loaded, and those with a label; highest first. One that was
+            unloaded is gone from here.
         error: What is wrong: with its base path, or with the versions where none is available.
     """
 
@@ -73,7 +74,7 @@ def to_model_status(
         model: How it is configured.
         labels: Its labels in force.
         source: What its source knows.
-        states: The newest state of each of its versions that were ever managed.
+        states: The state of each of its versions that the manager has.
     """
     numbers = sorted({*states, *source.pending, *labels.values()}, reverse=True)
     versions = tuple(_version_status(number, labels, source, states) for number in numbers)

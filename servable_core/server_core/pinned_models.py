@@ -70,16 +70,24 @@ class PinnedFeed(ModelFeed):
     def poll(self) -> None:
         """Does nothing: there is nothing new to find."""
 
+    @property
+    @override
+    def next_poll_secs(self) -> None:
+        return None
+
+    @override
+    def status(self, model_name: str) -> StoragePathStatus | None:
+        paths = self._models.versions.get(model_name)
+        if paths is None:
+            return None
+        return StoragePathStatus(
+            base_path=_base_path(model_name, paths), aspired=tuple(sorted(paths)), is_listed=True
+        )
+
     @override
     def statuses(self) -> Mapping[str, StoragePathStatus]:
-        return {
-            model.name: StoragePathStatus(
-                base_path=model.base_path,
-                aspired=tuple(sorted(self._models.versions[model.name])),
-                is_listed=True,
-            )
-            for model in self._config.models
-        }
+        found = ((name, self.status(name)) for name in self._models.versions)
+        return {name: status for name, status in found if status is not None}
 
 
 def _base_path(name: str, paths: Mapping[int, str]) -> str:

@@ -13,7 +13,6 @@ from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.servable_request import ServableRequest
 from servable_core.lifecycle.servable_state import ServableState
 from servable_core.managers.aspired_versions_manager import AspiredVersionsManager
-from servable_core.managers.servable_state_monitor import ServableStateMonitor
 from servable_core.policies.resource_preserving import ResourcePreservingPolicy
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.event_bus import EventBus
@@ -41,6 +40,7 @@ from servable_core.server_core.version_labels import (
     assigned_labels,
     find_version,
     labels_of,
+    moved_labels,
 )
 
 T = TypeVar("T")
@@ -63,6 +63,8 @@ class ServerCore:
         platforms: Loads what a configuration names; those built in, if not given.
         file_system: Where its base paths are; this machine's, if not given.
         options: See `ServerCoreOptions`.
+        event_bus: Told of every state of a version; for a `ServableStateMonitor`, say, that
+            subscribes before the core is made.
         clock: Times polls, back-off and time-outs.
 
     Raises:
@@ -78,28 +80,22 @@ class ServerCore:
         platforms: PlatformRegistry | None = None,
         file_system: FileSystem | None = None,
         options: ServerCoreOptions | None = None,
+        event_bus: EventBus[ServableState] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._options = options or ServerCoreOptions()
         self._clock = clock or SystemClock()
         self._platforms = platforms or PlatformRegistry()
-        bus: EventBus[ServableState] = EventBus(self._clock)
-        self._monitor = ServableStateMonitor(bus, clock=self._clock)
         self._manager = AspiredVersionsManager(
             options=self._options.to_manager_options(),
-            policy=self._options.aspired_version_policy,
-            event_bus=bus,
+            policy_for=self._options.policy_of,
+            event_bus=event_bus,
             clock=self._clock,
         )
         # Left in reverse order: the source is detached first, the manager closed last.
         self._closing = contextlib.ExitStack()
-        self._closing.enter_context(self._monitor)
         self._closing.enter_context(self._manager)
         self._lock = threading.Lock()
-        # Who unloads before loading has no memory for both.
-        self._keeps_versions = not isinstance(
-            self._options.aspired_version_policy, ResourcePreservingPolicy
-        )
         self._reload_turn = Turn("reload", self._clock)
         try:
             self._feed = self._create_feed(models, file_system or LocalFileSystem())
@@ -170,7 +166,7 @@ class ServerCore:
                 model,
                 labels.get(model.name, {}),
                 sources[model.name],
-                self._monitor.version_states(model.name),
+                {s.servable_id.version: s for s in self._manager.states(model.name)},
             )
             for model in self._feed.config.models
             if model.name in sources
@@ -186,9 +182,12 @@ class ServerCore:
         Until then the former one serves on: its labels hold, and models and versions that are to
         go stay, so that a failure costs nothing. (Only where a base path changes, or the policy is
         `ResourcePreservingPolicy`, versions are replaced as they come.) Memory has to do for both;
-        where it does not, remove a model first. If anything new is missing, broken or late, or a label would point to a version that
-        is not available, the former configuration is restored. One reload runs at a time; others
-        wait for their turn.
+        where it does not, remove a model first. If anything new is missing, broken or late, or a
+        label would point to a version that is not available, the former configuration is restored.
+        One reload runs at a time; others wait for their turn.
+
+        Versions that had failed before are loaded anew at once, also of models that stay as they
+        are; those nobody waits for.
 
         Args:
             config: All models; those it leaves out are unloaded.
@@ -253,19 +252,19 @@ class ServerCore:
             platforms=self._platforms,
             file_system=file_system,
             options=self._options,
-            on_poll=self._manager.wake_waiters,
+            on_poll=self._manager.recheck,
             clock=self._clock,
         )
 
     def _load_initial_models(self) -> None:
         config, num_threads = self.config, self._options.num_load_threads
-        names, timeout_secs = models_by_name(config).keys(), self._options.load_timeout_secs
-        readiness = self._readiness
+        names, readiness = models_by_name(config).keys(), self._readiness
+        deadline = readiness.deadline(self._options.load_timeout_secs)
         if self._options.requires_all_models:
-            readiness.await_models(config, names, readiness.deadline(timeout_secs))
-            readiness.check_labels(config, assigned_labels({}, labels_of(config)))
+            readiness.await_models(config, names, deadline)
+            readiness.check_labels(config, self._labels_to_check({}, labels_of(config)))
             self._manager.set_num_load_threads(num_threads)
-        elif readiness.await_decisions(config, names, timeout_secs):
+        elif readiness.await_decisions(config, names, deadline):
             self._manager.set_num_load_threads(num_threads)
         else:  # it would wait for the loads that are late
             start_thread(self._manager.set_num_load_threads, num_threads, name="server-core-resize")
@@ -288,17 +287,35 @@ class ServerCore:
     def _bring_up(self, old: ServerConfig, new: ServerConfig, deadline: float | None) -> None:
         """Loads what `new` has besides `old`, or restores `old` and raises why."""
         readiness, to_load = self._readiness, ConfigChange.between(old, new).to_load
-        labels = list(assigned_labels(labels_of(old), labels_of(new), to_load))
+        labels = self._labels_to_check(labels_of(old), labels_of(new), to_load)
         # What no load can change is checked before anything happens.
         readiness.check_labels(new, [each for each in labels if each[1].name not in to_load])
         readiness.await_calm(to_load, deadline)
         try:
-            self._feed.update(union_of(old, new, keeps_versions=self._keeps_versions))
+            self._feed_anew(union_of(old, new, keeps_versions=self._keeps_versions))
             readiness.await_models(new, to_load, deadline)
             readiness.check_labels(new, labels)
         except BaseException:
             self._feed.update(old)
             raise
+
+    def _feed_anew(self, config: ServerConfig) -> None:
+        """Feeds these models, and gives what had failed before a fresh chance."""
+        self._feed.update(config)
+        if self._manager.renew_failed(models_by_name(config)):
+            # Told again, for the list that came with the update may have been taken over already.
+            self._feed.update(config)
+
+    def _labels_to_check(
+        self, old: Labels, new: Labels, changed_models: Collection[str] = ()
+    ) -> list[tuple[str, ServableId]]:
+        if self._options.allows_labels_of_unavailable_versions:
+            return list(moved_labels(old, new))
+        return list(assigned_labels(old, new, changed_models))
+
+    def _keeps_versions(self, model_name: str) -> bool:
+        # Who unloads before loading has no memory for both.
+        return not isinstance(self._options.policy_of(model_name), ResourcePreservingPolicy)
 
     def _describe(self, names: Collection[str]) -> str:
         return "; ".join(str(each) for each in self.statuses() if each.name in names)

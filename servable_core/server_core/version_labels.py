@@ -1,6 +1,7 @@
 """Names for versions, and when a name may point where: pure.
 
-A label is given to a version that can be obtained, and to no other. So that it can be given in the
+A label is given to a version that can be obtained, and to no other, unless the options allow it
+for labels that are not in use. So that it can be given in the
 same configuration that brings the version up, that is asked when all loads of the configuration are
 done. A label that stays as it is is never questioned, even when its version has gone since:
 requests for it fail then, and `statuses` shows it.
@@ -31,6 +32,13 @@ def assigned_labels(
         for label, version in labels.items():
             if former.get(label) != version:
                 yield label, ServableId(name, version)
+
+
+def moved_labels(old: Labels, new: Labels) -> Iterator[tuple[str, ServableId]]:
+    """Yields each label that is in use and points elsewhere now."""
+    for label, servable_id in assigned_labels(old, new):
+        if label in old.get(servable_id.name, {}):
+            yield label, servable_id
 
 
 def check_label(

@@ -80,6 +80,21 @@ def test_estimators_are_asked_once_before_and_once_after_the_load() -> None:
     assert calls == ["before", "after", "released"]
 
 
+def test_memory_is_released_also_where_destroying_failed() -> None:
+    """The servable is dropped in any case."""
+    released: list[bool] = []
+
+    def destroy(_servable: str) -> None:
+        raise OSError("still busy")
+
+    loader = SimpleLoader(lambda: "servable", destroy, release_memory=lambda: released.append(True))
+    loader.load()
+    with pytest.raises(OSError, match="still busy"):
+        loader.unload()
+
+    assert released == [True]
+
+
 def test_memory_is_released_after_the_servable_is_gone() -> None:
     """No reference is left when that happens."""
 

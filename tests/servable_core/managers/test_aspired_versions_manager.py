@@ -1,7 +1,7 @@
 """The manager, stepped by hand: no threads, a clock that stands still."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +16,7 @@ from servable_core.errors import (
     UnavailableError,
 )
 from servable_core.lifecycle import (
+    AspiredServableStateSnapshot,
     ManagerState,
     ServableData,
     ServableHandle,
@@ -23,8 +24,18 @@ from servable_core.lifecycle import (
     ServableRequest,
     ServableState,
 )
-from servable_core.managers import AspiredVersionsManager, AspiredVersionsManagerOptions
-from servable_core.policies import AvailabilityPreservingPolicy, ResourcePreservingPolicy
+from servable_core.managers import (
+    AspiredVersionsManager,
+    AspiredVersionsManagerOptions,
+    VersionOutcomes,
+)
+from servable_core.policies import (
+    Action,
+    AspiredVersionPolicy,
+    AvailabilityPreservingPolicy,
+    ResourcePreservingPolicy,
+    ServableAction,
+)
 from servable_core.resources import InsufficientResourcesError, host_ram
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.retry import RetryOptions
@@ -374,6 +385,109 @@ def test_a_servable_without_a_working_policy_keeps_no_other_from_loading() -> No
         _aspire(manager, "m", {1: FakeLoader()})
         assert manager.list_available_servable_ids() == [M1]
         assert _states(manager, "a") == {1: ManagerState.START}
+
+
+class _CountingPolicies:
+    """Knows for which servables a policy was asked for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, name: str) -> AspiredVersionPolicy:
+        self.names.append(name)
+        return AvailabilityPreservingPolicy()
+
+
+def test_a_change_of_one_servable_costs_nothing_for_the_others() -> None:
+    """Their policies are not asked; so many servables come up in a time that grows with them."""
+    policies, names = _CountingPolicies(), [f"m{i}" for i in range(50)]
+    options = AspiredVersionsManagerOptions(has_manage_thread=False)
+    with AspiredVersionsManager(options=options, policy_for=policies) as manager:
+        for name in names:
+            _aspire(manager, name, {1: FakeLoader()})
+        assert max(map(policies.names.count, names)) <= 5  # to load, then until nothing is left
+        policies.names.clear()
+        _aspire(manager, "m7", {2: FakeLoader()})
+
+        assert set(policies.names) == {"m7"}
+        assert _states(manager, "m7") == {2: ManagerState.AVAILABLE}
+
+
+def test_a_wait_for_many_asks_only_about_those_that_change() -> None:
+    """Once about each, and again about the one that something has happened to."""
+    asked: list[str] = []
+
+    def is_available(name: str, versions: VersionOutcomes) -> bool:
+        asked.append(name)
+        return versions.is_available(ServableId(name, 1))
+
+    names = [f"m{i}" for i in range(50)]
+    clock = FakeClock()
+    with _manager(clock) as manager, ThreadPoolExecutor() as pool:
+        for name in names[1:]:
+            _aspire(manager, name, {1: FakeLoader()})
+        waiting = pool.submit(manager.wait_until, names, is_available)
+        clock.block_until_waiters(1)
+        assert asked == names
+        manager.recheck("other")
+        _aspire(manager, "m0", {1: FakeLoader()})
+
+        assert waiting.result(10)
+        assert set(asked[len(names) :]) == {"m0"}
+
+
+class _Impossible(AspiredVersionPolicy):
+    def get_next_action(
+        self, snapshots: Sequence[AspiredServableStateSnapshot]
+    ) -> ServableAction | None:
+        return ServableAction(Action.UNLOAD, snapshots[0].servable_id)
+
+
+def test_a_policy_that_asks_for_the_impossible_keeps_no_other_from_loading() -> None:
+    """Not even in the same step; its own versions wait."""
+    policies = {"a": _Impossible(), "m": AvailabilityPreservingPolicy()}
+    manager = AspiredVersionsManager(
+        options=AspiredVersionsManagerOptions(has_manage_thread=False),
+        policy_for=policies.__getitem__,
+    )
+    with manager:
+        _aspire(manager, "a", {1: FakeLoader()}, step=False)
+        _aspire(manager, "m", {1: FakeLoader()})
+        assert manager.list_available_servable_ids() == [M1]
+
+
+def test_a_failed_version_that_is_renewed_is_loaded_with_the_next_list() -> None:
+    """Without its back-off; until then nobody is told of its old error."""
+    errors: list[Exception | None] = []
+
+    def look(_name: str, versions: VersionOutcomes) -> bool:
+        errors.append(versions.find_error(M1))
+        return True
+
+    with _manager() as manager:
+        _aspire(manager, "m", {1: FakeLoader(num_failures=99)})
+        assert not manager.renew_failed(["other"])
+        manager.wait_until(["m"], look)
+        assert manager.renew_failed(["m"])
+        manager.wait_until(["m"], look)
+        manager.step()
+        assert manager.list_available_servable_ids() == []
+        _aspire(manager, "m", {1: FakeLoader()})
+        assert manager.list_available_servable_ids() == [M1]
+
+    assert [type(error) for error in errors] == [UnavailableError, type(None)]
+
+
+def test_an_error_from_the_source_is_renewed_too() -> None:
+    """The newest one counts."""
+    with _manager() as manager:
+        for message in ("old", "new"):
+            manager.renew_failed(["m"])
+            manager.set_aspired_versions("m", [ServableData.failed(M1, OSError(message))])
+            manager.step()
+
+        with pytest.raises(OSError, match="new"):
+            manager.wait_until_available([M1])
 
 
 def test_versions_beyond_the_total_are_in_error_and_harm_nobody() -> None:

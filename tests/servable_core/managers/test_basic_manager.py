@@ -83,7 +83,7 @@ def test_a_whole_life() -> None:
         manager.step()
         unloading.result(0)
         assert not loader.is_loaded
-        assert manager.harness_states() == {M1: HarnessState.DISABLED}
+        assert manager.harness_states(M1.name) == {M1: HarnessState.DISABLED}
         manager.stop_managing_servable(M1)
         _load(manager, M1, FakeLoader())
 

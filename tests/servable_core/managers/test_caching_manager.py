@@ -1,11 +1,16 @@
 """Loading on demand, within a capacity."""
 
+import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
 from servable_core.errors import (
+    InternalError,
     InvalidArgumentError,
     NotFoundError,
     ResourceExhaustedError,
@@ -19,9 +24,10 @@ from servable_core.lifecycle import (
     ServableId,
     ServableRequest,
     ServableState,
+    SimpleLoader,
 )
 from servable_core.managers import CachingManager, CachingManagerOptions
-from servable_core.resources import host_ram
+from servable_core.resources import ResourceAllocation, host_ram
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.retry import RetryOptions
 from servable_core.testing import FakeClock, FakeLoader, FakeServable
@@ -34,6 +40,7 @@ class Factory:
 
     def __init__(self, *, size: int = 0, gate: threading.Event | None = None) -> None:
         self.num_failures = 0
+        self.error: Exception | None = None
         self.created = threading.Semaphore(0)
         self.loaders: list[tuple[ServableId, FakeLoader]] = []
         self._size = size
@@ -45,6 +52,7 @@ class Factory:
         loader = FakeLoader(
             str(servable_id),
             num_failures=self.num_failures,
+            error=self.error,
             load_gate=self._gate,
             resources=host_ram(self._size),
         )
@@ -189,6 +197,113 @@ def test_beyond_its_resources_as_many_go_as_must() -> None:
         with _get(manager, "c"), pytest.raises(ResourceExhaustedError, match="no room for d/1"):
             _use(manager, "d")
         _use(manager, "d")
+
+
+def test_what_could_never_fit_evicts_nothing() -> None:
+    """The error names both sizes, and is remembered: it passes with no handle that is closed."""
+    clock, factory = FakeClock(), Factory(size=4)
+    with _manager(factory, total=10, max_num=2, clock=clock) as manager:
+        _use(manager, "a", "b")
+        factory._size = 11
+        for _ in range(2):
+            with pytest.raises(ResourceExhaustedError, match=r"c/1 can never .* 11 .* 10 of"):
+                _use(manager, "c")
+        assert [str(servable_id) for servable_id, _ in factory.loaders] == ["a/1", "b/1", "c/1"]
+        assert factory.loaded() == ["a/1", "b/1"]
+        factory._size = 4
+        clock.advance(10)
+        _use(manager, "c")
+
+
+def test_want_of_room_is_not_remembered_but_a_load_that_runs_out_of_memory_is() -> None:
+    """The one passes with the next closed handle, the other one would be repeated in vain."""
+    factory = Factory()
+    factory.num_failures = 9
+    factory.error = ResourceExhaustedError("the GPU is full")
+    with _manager(factory) as manager:
+        for _ in range(2):
+            with pytest.raises(ResourceExhaustedError, match="the GPU is full"):
+                _use(manager, "a")
+
+    assert len(factory.loaders) == 1
+
+
+class _Answering(Factory):
+    """Answers each request for a loader with the same data."""
+
+    def __init__(self, data: ServableData[Any]) -> None:
+        super().__init__()
+        self._data = data
+
+    @override
+    def create_loader(self, servable_id: ServableId) -> ServableData[Any]:
+        return self._data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (ServableData.of(ServableId("a", 1), "/a/1"), "a/1 must come with a Loader, got str"),
+        (ServableData.of(ServableId("b", 1), FakeLoader()), "asked for a/1 and answered with b/1"),
+    ],
+)
+def test_a_factory_that_answers_with_something_else_is_told(
+    data: ServableData[Any], message: str
+) -> None:
+    """Nothing stays behind that nobody asked for."""
+    with _manager(_Answering(data)) as manager:
+        with pytest.raises(InvalidArgumentError, match=message):
+            _use(manager, "a")
+        assert manager.states() == []
+
+
+@pytest.mark.parametrize("total", [None, 10])
+def test_a_loader_that_tries_to_end_the_process_is_a_failed_load(total: int | None) -> None:
+    """In its estimate or in its load; whoever asked goes on."""
+
+    def create() -> FakeServable:
+        sys.exit(3)
+
+    def estimate() -> ResourceAllocation:
+        sys.exit(3)
+
+    loader = SimpleLoader(create, estimate=estimate)
+    data = ServableData.of(ServableId("a", 1), loader)
+    with _manager(_Answering(data), total=total) as manager:
+        with pytest.raises(InternalError, match=r"a/1 was ended by SystemExit\(3\)"):
+            _use(manager, "a")
+        assert manager.states() == []
+
+
+def test_an_interrupted_request_leaves_nothing_behind() -> None:
+    """Its load is cancelled, and the servable can be asked for again."""
+
+    class Interrupting(threading.Event):
+        """A gate that interrupts the thread of this test."""
+
+        @override
+        def wait(self, timeout: float | None = None) -> bool:
+            if not self.is_set():
+                # Sent to the thread itself, or it would not wake from its wait.
+                signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
+            return super().wait(timeout)
+
+    gate = Interrupting()
+    factory = Factory(gate=gate)
+    # Without a manage thread, so that the load begins when the request waits for it.
+    options = CachingManagerOptions(num_load_threads=1, has_manage_thread=False)
+    with CachingManager(factory, options=options) as manager:
+        gate.set()
+        _use(manager, "b")  # starts the thread that loads
+        gate.clear()
+        with pytest.raises(KeyboardInterrupt):
+            _use(manager, "a")
+        gate.set()
+        manager._basic.set_num_load_threads(2)  # returns when the load has ended
+
+        assert manager.states("a") == []
+        assert factory.loaded() == ["b/1"]
+        _use(manager, "a")
 
 
 def test_an_evicted_servable_can_come_back() -> None:

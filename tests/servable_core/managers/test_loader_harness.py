@@ -2,10 +2,13 @@
 
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from servable_core.errors import (
     CancelledError,
@@ -18,7 +21,7 @@ from servable_core.errors import (
 from servable_core.lifecycle import HarnessState, Loader, ServableData, ServableId, SimpleLoader
 from servable_core.managers import LoaderHarness
 from servable_core.runtime.retry import RetryOptions
-from servable_core.testing import FakeClock, FakeLoader
+from servable_core.testing import FakeClock, FakeLoader, FakeServable
 
 ID = ServableId("m", 1)
 NO_RETRIES = RetryOptions(max_num_retries=0)
@@ -231,11 +234,116 @@ def test_cancelling_ends_a_back_off_at_once() -> None:
         loading = pool.submit(harness.load)
         clock.block_until_waiters(1)
         harness.cancel_load()
-        with pytest.raises(UnavailableError):
+        with pytest.raises(CancelledError) as caught:
             loading.result(10)
 
+    assert isinstance(caught.value.__cause__, UnavailableError)
     assert len(loader.load_threads) == 1
     assert harness.state is HarnessState.ERROR
+    assert harness.error is caught.value
+
+
+@pytest.mark.parametrize("fails_in", ["load", "unload"])
+def test_a_load_that_fails_after_its_cancellation_ends_as_cancelled(fails_in: str) -> None:
+    """Nobody waits for it any more: neither its failure nor that of undoing it is news."""
+    error = UnavailableError("too late")
+
+    def create() -> object:
+        harness.cancel_load()
+        if fails_in == "load":
+            raise error
+        return object()
+
+    def destroy(_servable: object) -> None:
+        raise error
+
+    harness = _approved(SimpleLoader(create, destroy))
+    with pytest.raises(CancelledError) as caught:
+        harness.load()
+
+    assert caught.value.__cause__ is error
+    assert harness.error is caught.value
+
+
+def test_an_unload_that_fails_after_a_vain_cancellation_shows_its_own_error() -> None:
+    """The load was over when it was cancelled, so it was not."""
+
+    def destroy(_servable: object) -> None:
+        raise UnavailableError("still busy")
+
+    harness = _harness(SimpleLoader(object, destroy))
+    for step, _ in STEPS[:-1]:
+        step(harness)
+    harness.cancel_load()
+
+    with pytest.raises(UnavailableError, match="still busy"):
+        harness.unload()
+
+    assert isinstance(harness.error, UnavailableError)
+
+
+class _WithoutServable(FakeLoader):
+    """Loads, but cannot give what it has loaded; nor unload it, where told so."""
+
+    def __init__(self, *, unload_error: Exception | None = None) -> None:
+        super().__init__()
+        self._unload_error = unload_error
+
+    @property
+    @override
+    def servable(self) -> FakeServable:
+        raise UnavailableError("no servable")
+
+    @override
+    def unload(self) -> None:
+        self._servable = None
+        if self._unload_error is not None:
+            raise self._unload_error
+
+
+@pytest.mark.parametrize("unload_error", [None, OSError("not unloaded")])
+def test_a_loader_that_cannot_give_its_servable_is_unloaded(unload_error: Exception | None) -> None:
+    """What it had loaded does not leak, and its own error is the one that is told."""
+    loader = _WithoutServable(unload_error=unload_error)
+    harness = _approved(loader)
+
+    with pytest.raises(UnavailableError, match="no servable"):
+        harness.load()
+
+    assert not loader.is_loaded
+    assert harness.state is HarnessState.ERROR
+    assert isinstance(harness.error, UnavailableError)
+
+
+def test_a_cancelled_load_keeps_no_reference_to_what_it_drops() -> None:
+    """Otherwise its memory could not be given back when the loader does so."""
+
+    class Servable:
+        """Something that can be referred to weakly."""
+
+    gone: list[bool] = []
+    made: list[weakref.ref[Servable]] = []
+
+    def create() -> Servable:
+        servable = Servable()
+        made.append(weakref.ref(servable))
+        harness.cancel_load()
+        return servable
+
+    loader = SimpleLoader(create, release_memory=lambda: gone.append(made[0]() is None))
+    harness = _approved(loader)
+    with pytest.raises(CancelledError):
+        harness.load()
+
+    assert gone == [True]
+
+
+def test_what_is_no_loader_is_refused() -> None:
+    """The message names its type and its id, and says what is missing."""
+    data: ServableData[Any] = ServableData.of(ID, "/models/m/1")
+
+    with pytest.raises(InvalidArgumentError, match="m/1 must come with a Loader, got str"):
+        LoaderHarness(data, retry_options=NO_RETRIES, clock=FakeClock())
 
 
 def test_cancelling_a_ready_servable_changes_nothing() -> None:
@@ -273,20 +381,27 @@ def test_a_loader_that_tries_to_end_the_process_fails_visibly() -> None:
 
     assert harness.state is HarnessState.ERROR
     assert isinstance(harness.error, ServableCoreError)
+    assert isinstance(harness.error.__cause__, SystemExit)
 
 
 def test_a_failed_load_does_not_keep_what_it_had_made() -> None:
-    """The error's traceback holds no locals of the loader."""
-    made: list[threading.Event] = []
+    """The tracebacks of the error and of its cause hold no locals of the loader."""
+    made: list[weakref.ref[threading.Event]] = []
 
     def create() -> object:
         half_loaded = threading.Event()
-        made.append(half_loaded)
-        raise UnavailableError("half-way")
+        made.append(weakref.ref(half_loaded))
+        raise OSError("half-way")
 
-    harness = _approved(SimpleLoader(create))
-    with pytest.raises(UnavailableError) as caught:
+    def create_and_explain() -> object:
+        try:
+            return create()
+        except OSError as error:
+            raise UnavailableError("not loaded") from error
+
+    harness = _approved(SimpleLoader(create_and_explain))
+    with pytest.raises(UnavailableError):
         harness.load()
 
-    entries = caught.traceback
-    assert [e for e in entries if "half_loaded" in e.frame.f_locals] == []
+    assert harness.error is not None
+    assert made[0]() is None

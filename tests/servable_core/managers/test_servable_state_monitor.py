@@ -5,7 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from servable_core.errors import AbortedError, CancelledError, DeadlineExceededError
+from servable_core.errors import (
+    AbortedError,
+    CancelledError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+)
 from servable_core.lifecycle import ManagerState, ServableId, ServableRequest, ServableState
 from servable_core.managers import ServableStateMonitor
 from servable_core.runtime.event_bus import EventBus
@@ -20,10 +25,10 @@ ERROR = OSError("unreadable")
 class Told:
     """A monitor, and a way to tell it things."""
 
-    def __init__(self, max_history: int = 0) -> None:
+    def __init__(self, **options: int) -> None:
         self.clock = FakeClock(wall_time=100.0)
         self.bus: EventBus[ServableState] = EventBus(self.clock)
-        self.monitor = ServableStateMonitor(self.bus, max_history=max_history, clock=self.clock)
+        self.monitor = ServableStateMonitor(self.bus, clock=self.clock, **options)
 
     def tell(
         self, servable_id: ServableId, manager_state: ManagerState, error: Exception | None = None
@@ -66,21 +71,24 @@ def test_what_is_live_and_what_is_available() -> None:
     assert told.monitor.available_names() == {"a"}
 
 
-def test_ended_servables_can_be_forgotten() -> None:
-    """Otherwise they stay for ever."""
-    told = Told()
-    told.tell(A1, S.END)
-    told.tell(A2, S.AVAILABLE)
+def test_of_ended_servables_the_newest_are_remembered() -> None:
+    """So memory is bounded; what begins anew has not ended."""
+    told = Told(max_num_ended=2)
+    for servable_id in (A1, B1):
+        told.tell(servable_id, S.END)
+    told.tell(A1, S.AVAILABLE)
+    for version in (7, 8, 9):
+        told.tell(ServableId("c", version), S.END)
 
-    told.monitor.forget_ended()
-
-    assert set(told.monitor.states()) == {A2}
+    assert set(told.monitor.states()) == {A1, ServableId("c", 8), ServableId("c", 9)}
+    with pytest.raises(InvalidArgumentError, match="max_num_ended must be 1 or more, got 0"):
+        Told(max_num_ended=0)
 
 
 @pytest.mark.parametrize(("max_history", "kept"), [(0, []), (2, [S.LOADING, S.AVAILABLE])])
 def test_the_history_is_bounded(max_history: int, kept: list[ManagerState]) -> None:
     """The newest events stay."""
-    told = Told(max_history)
+    told = Told(max_history=max_history)
     for state in (S.START, S.LOADING, S.AVAILABLE):
         told.tell(A1, state)
 
@@ -206,6 +214,23 @@ def test_a_blocking_wait_ends_when_time_runs_out() -> None:
         told.clock.advance(5)
         with pytest.raises(DeadlineExceededError, match=r"after 5 seconds: a/1 \(LOADING\)"):
             waiting.result(PATIENCE_SECS)
+
+
+def test_what_is_decided_once_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it begins anew before anybody looks: one wait has one deadline."""
+    told = Told()
+    states = told.monitor.states
+
+    def begin_anew_and_look() -> dict[ServableId, ServableState]:
+        told.tell(A1, S.START)
+        return states()
+
+    monkeypatch.setattr(told.monitor, "states", begin_anew_and_look)
+    told.tell(A1, S.AVAILABLE)
+
+    reached = told.monitor.wait_until_reached([SPECIFIC], timeout_secs=0)
+
+    assert reached.is_reached
 
 
 def test_a_blocking_wait_can_be_cancelled() -> None:

@@ -1,6 +1,7 @@
 """Look-ups and the counting of handles."""
 
 import pytest
+from typing_extensions import override
 
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.lifecycle import ServableHandle, ServableId, ServableRequest
@@ -111,6 +112,60 @@ def test_the_owner_is_told_of_closed_handles_only_after_retirement() -> None:
     assert on_drained.num_calls == 0
     late.close()
     assert on_drained.num_calls == 1
+
+
+class _BusyOnce(ServedServable[str]):
+    """Refuses the first caller, as while another thread finds out that it is not idle."""
+
+    __slots__ = ("num_refusals",)
+
+    @override
+    def acquire(self) -> ServableHandle[str] | None:
+        self.num_refusals = getattr(self, "num_refusals", 0) + 1
+        return super().acquire() if self.num_refusals > 1 else None
+
+
+def test_all_handles_include_what_is_refused_for_a_moment_only() -> None:
+    """It is available all the while."""
+    serving_map = ServingMap()
+    served = _BusyOnce(ServableId("a", 1), "a1", Drained())
+    serving_map.add(served)
+
+    handles = serving_map.get_all(str)
+
+    assert list(handles) == [served.servable_id]
+    handles[served.servable_id].close()
+
+
+def test_all_handles_leave_out_what_is_removed_meanwhile() -> None:
+    """Nobody waits for it to come back."""
+    serving_map = ServingMap()
+
+    class Going(ServedServable[str]):
+        """Is removed while somebody asks for it."""
+
+        __slots__ = ()
+
+        @override
+        def acquire(self) -> ServableHandle[str] | None:
+            serving_map.remove(self)
+            return super().acquire()
+
+    serving_map.add(Going(ServableId("a", 1), "a1", Drained()))
+
+    assert serving_map.get_all(str) == {}
+
+
+def test_what_is_retired_stays_so_also_when_it_is_found_busy() -> None:
+    """A second removal does not bring it back."""
+    serving_map = ServingMap()
+    served = _serve(serving_map, "a", 1)
+    with serving_map.get(ServableRequest.latest("a"), str):
+        serving_map.remove(served)
+        assert not serving_map.remove_if_idle(served)
+        assert served.acquire() is None
+    assert served.is_drained
+    assert serving_map.remove_if_idle(served)
 
 
 def test_a_retired_servable_gives_no_handles() -> None:

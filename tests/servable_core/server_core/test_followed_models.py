@@ -13,11 +13,16 @@ from servable_core.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from servable_core.lifecycle import ManagerState, ServableId, ServableRequest
-from servable_core.resources import host_ram
+from servable_core.lifecycle import ManagerState, ServableId, ServableRequest, ServableState
+from servable_core.managers import ServableStateMonitor
+from servable_core.policies import AvailabilityPreservingPolicy, ResourcePreservingPolicy
+from servable_core.resources import RAM_BYTES, Resource, ResourceAllocation, host_ram
+from servable_core.runtime.event_bus import EventBus
 from servable_core.servables.platform import Platform
 from servable_core.servables.platform_registry import PlatformRegistry
 from servable_core.server_core import ModelSpec, ServerCore, ServerCoreOptions
+from servable_core.server_core.followed_models import FollowedFeed
+from servable_core.sources.watched_servable import StoragePathStatus
 from servable_core.testing import FakeClock, FakeFileSystem, FakeLoader, FakeServable
 from tests.servable_core.server_core.fakes import PATIENCE_SECS, FakeStore, available, model, use
 
@@ -123,6 +128,7 @@ def test_an_unknown_platform_is_an_error_of_its_model() -> None:
         store.core(model("a"), odd)
 
     assert "unknown platform 'odd'; known are 'tensorflow', 'lookup_table', 'fake'" in message
+    assert "to add one, pass platforms=" in message
 
 
 def test_status_tells_what_an_incomplete_version_lacks() -> None:
@@ -239,6 +245,100 @@ def test_what_does_not_fit_into_memory_is_an_error_of_its_model() -> None:
     ) as core:
         assert available(core) == ["small/1"]
         assert isinstance(core.statuses()[1].error, ResourceExhaustedError)
+
+
+def test_memory_is_limited_for_each_device() -> None:
+    """What does not fit on the GPU is refused, though the host has room."""
+    platform = Platform(
+        name="fake",
+        create_loader=lambda servable_id, *_: FakeLoader(
+            resources=_on_gpu(10 if servable_id.name == "small" else 1000)
+        ),
+    )
+    files = FakeFileSystem()
+    files.write("/small/1/model")
+    files.write("/large/1/model")
+
+    with ServerCore(
+        ServerConfig(models=(model("small"), model("large"))),
+        platforms=PlatformRegistry([platform]),
+        file_system=files,
+        options=ServerCoreOptions(
+            poll_interval_secs=None,
+            settle_secs=0.0,
+            total_resources=host_ram(10_000) + _on_gpu(100),
+            requires_all_models=False,
+        ),
+    ) as core:
+        assert available(core) == ["small/1"]
+        assert "gpu" in str(core.statuses()[1].error)
+
+
+def _on_gpu(num_bytes: int) -> ResourceAllocation:
+    return ResourceAllocation({Resource("gpu", RAM_BYTES, 0): num_bytes})
+
+
+def test_a_total_is_given_once_and_is_bound() -> None:
+    """Otherwise nobody knows what is meant."""
+    with pytest.raises(InvalidArgumentError, match="give one of them"):
+        ServerCoreOptions(total_ram_bytes=1, total_resources=host_ram(1))
+    with pytest.raises(InvalidArgumentError, match="must be bound, got 1 of gpu:"):
+        ServerCoreOptions(total_resources=ResourceAllocation({Resource("gpu", RAM_BYTES): 1}))
+
+
+def test_each_model_may_have_its_own_policy() -> None:
+    """One serves while it changes, the other is unloaded before its next version is loaded."""
+    store = FakeStore("kept/1", "lean/1")
+    store.failing = {"/kept/2", "/lean/2"}
+    policies = {"kept": AvailabilityPreservingPolicy(), "lean": ResourcePreservingPolicy()}
+    with store.core(model("kept"), model("lean"), policy_for=policies.__getitem__) as core:
+        for version in ("kept/2", "lean/2"):
+            store.write(version)
+        core.poll()
+        for name in policies:
+            with pytest.raises(UnavailableError):
+                core._manager.wait_until_available([ServableId(name, 2)], PATIENCE_SECS)
+        assert available(core) == ["kept/1"]
+
+
+def test_whoever_listens_is_told_of_every_state() -> None:
+    """By the event bus; a monitor remembers what status forgets."""
+    store, bus = FakeStore("a/1"), EventBus[ServableState]()
+    with ServableStateMonitor(bus) as monitor:
+        with ServerCore(
+            ServerConfig(models=(model("a"),)),
+            platforms=store.platforms(),
+            file_system=store.files,
+            options=ServerCoreOptions(poll_interval_secs=None, settle_secs=0.0),
+            event_bus=bus,
+        ):
+            pass
+        assert monitor.version_states("a")[1].manager_state is ManagerState.END
+
+
+def test_looking_at_models_grows_with_their_number_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is looked at when something has happened to it, not when something has to another."""
+    looked: list[str] = []
+    status = FollowedFeed.status
+
+    def count(feed: FollowedFeed, name: str) -> StoragePathStatus | None:
+        looked.append(name)
+        return status(feed, name)
+
+    monkeypatch.setattr(FollowedFeed, "status", count)
+    names = [f"m{i}" for i in range(60)]
+    policies: list[str] = []
+
+    def policy_for(name: str) -> AvailabilityPreservingPolicy:
+        policies.append(name)
+        return AvailabilityPreservingPolicy()
+
+    store = FakeStore(*(f"{name}/1" for name in names))
+    with store.core(*map(model, names), policy_for=policy_for) as core:
+        assert len(available(core)) == len(names)
+
+    assert max(map(looked.count, names)) <= 10
+    assert max(map(policies.count, names)) <= 10
 
 
 def test_a_core_without_models_serves_nothing() -> None:

@@ -16,7 +16,7 @@ from servable_core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from servable_core.lifecycle import ManagerState
+from servable_core.lifecycle import ManagerState, ServableId
 from servable_core.server_core import PinnedModels, ServerCore
 from servable_core.testing import FakeClock, FakeLoader
 from tests.servable_core.server_core.fakes import (
@@ -228,6 +228,58 @@ def test_a_model_mended_after_a_failed_reload_comes_up() -> None:
         store.failing.clear()
         core.add_model(model("b"), PATIENCE_SECS)
         assert use(core, "b") == "/b/1"
+
+
+def test_a_version_that_had_failed_has_a_fresh_chance_in_a_reload() -> None:
+    """It is loaded at once, and only what comes of that counts."""
+    store = FakeStore("a/1", "a/2")
+    store.failing = {"/a/2"}
+    with store.core(model("a", 1, 2), requires_all_models=False) as core:
+        store.failing.clear()
+        core.reload(config(model("a", 2)), PATIENCE_SECS)
+        assert use(core, "a") == "/a/2"
+
+
+def test_a_version_that_had_failed_may_be_at_another_base_path() -> None:
+    """What is loaded comes from there."""
+    store = FakeStore("a/1", "new/1")
+    store.failing = {"/a/1"}
+    with store.core(model("a"), requires_all_models=False, poll_interval_secs=3600.0) as core:
+        core.reload(config(model("a", base_path="/new")), PATIENCE_SECS)
+        assert use(core, "a") == "/new/1"
+
+
+def test_a_reload_tries_what_had_failed_though_nothing_about_it_has_changed() -> None:
+    """Without its back-off; nobody waits for it."""
+    store = FakeStore("a/1")
+    store.failing = {"/a/1"}
+    with store.core(model("a"), requires_all_models=False) as core:
+        store.failing.clear()
+        core.reload(core.config)
+        core._manager.wait_until_available([ServableId("a", 1)], PATIENCE_SECS)
+
+
+def test_a_version_that_fails_again_fails_the_reload() -> None:
+    """With the new error."""
+    store = FakeStore("a/1", "a/2")
+    store.failing = {"/a/2"}
+    with store.core(model("a", 1, 2), requires_all_models=False) as core:
+        with pytest.raises(UnavailableError):
+            core.reload(config(model("a", 2)), PATIENCE_SECS)
+        assert sum(len(each.load_threads) for each in store.loaders["/a/2"]) >= 2
+        assert use(core, "a") == "/a/1"
+
+
+def test_status_forgets_what_is_gone() -> None:
+    """A model that comes back begins anew: its former versions and errors are not listed."""
+    store = FakeStore("a/1", "b/1", "new/2")
+    store.failing = {"/b/1"}
+    with store.core(model("a"), model("b"), requires_all_models=False) as core:
+        core.remove_model("b")
+        core.add_model(model("b", base_path="/new"))
+        b = core.statuses()[1]
+
+    assert [(each.version, each.error) for each in b.versions] == [(2, None)]
 
 
 def test_a_model_that_is_wrong_all_along_is_no_obstacle() -> None:

@@ -140,9 +140,27 @@ def test_a_label_survives_the_version_it_points_to() -> None:
         core.poll()
         assert store.loaders["/a/1"][0].unload_started.wait(PATIENCE_SECS)
         core._manager.wait_until(
-            lambda versions: not versions.is_available(ServableId("a", 1)), PATIENCE_SECS
+            ["a"],
+            lambda _, versions: not versions.is_available(ServableId("a", 1)),
+            PATIENCE_SECS,
         )
         with pytest.raises(NotFoundError, match="label 'stable'"):
             use(core, "a", label="stable")
         core.add_model(model("b"))
         assert core.statuses()[0].version_labels == {"stable": 1}
+
+
+def test_a_new_label_may_point_to_an_unavailable_version_where_that_is_allowed() -> None:
+    """Requests for it fail until the version is there; a label in use never moves to such a one."""
+    store = FakeStore("a/1", "b/1")
+    options = {"allows_labels_of_unavailable_versions": True}
+    with store.core(model("a", version_labels={"next": 2}), **options) as core:
+        with pytest.raises(NotFoundError, match="label 'next' points to a version that is not"):
+            use(core, "a", label="next")
+        core.reload(config(model("a", version_labels={"next": 2, "later": 3})))
+        with pytest.raises(FailedPreconditionError, match="'later' cannot be given to version 9"):
+            core.reload(config(model("a", version_labels={"next": 2, "later": 9})))
+        store.write("a/2")
+        core.poll()
+        core._manager.wait_until_available([ServableId("a", 2)], PATIENCE_SECS)
+        assert use(core, "a", label="next") == "/a/2"
