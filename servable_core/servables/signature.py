@@ -64,17 +64,27 @@ class Predictor(Protocol):
         """
 
 
-def find_signature(signatures: Mapping[str, SignatureSpec], name: str, model: str) -> SignatureSpec:
+def find_signature(
+    signatures: Mapping[str, SignatureSpec],
+    name: str,
+    model: str,
+    *,
+    remedy: str = "ask for one of them",
+) -> SignatureSpec:
     """Returns the signature called `name`.
+
+    Args:
+        signatures: All signatures by name.
+        name: The one that is asked for.
+        model: Whose they are, for messages.
+        remedy: What the message tells to do when there is none of that name.
 
     Raises:
         NotFoundError: There is none; the message lists those of `model` that exist.
     """
     if name not in signatures:
         present = ", ".join(repr(each) for each in sorted(signatures)) or "none at all"
-        raise NotFoundError(
-            f"model {model} has no signature {name!r}; it has {present}: choose one with --signature_name"
-        )
+        raise NotFoundError(f"model {model} has no signature {name!r}; it has {present}: {remedy}")
     return signatures[name]
 
 

@@ -6,41 +6,68 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from servable_core.errors import DataLossError, InternalError, ServableCoreError, error_for_code
-from servable_core.servables.saved_model.structure import SERVE_TAG
+from servable_core.batching.device_lanes import SharedDeviceLanes
+from servable_core.errors import InvalidArgumentError
+from servable_core.servables.saved_model.devices import check_devices, resolve_devices
+from servable_core.servables.saved_model.model_errors import call_error, load_error
+from servable_core.servables.saved_model.options import SavedModelOptions
+from servable_core.servables.saved_model.replica import Replica
+from servable_core.servables.saved_model.tensorflow_options import is_mixed_precision
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from servable_core.servables.signature import Predictor, SignatureSpec, find_signature
 
-_PLACE_WORDS = ("Graph execution error:", "Detected at node", "<stack traces", " ", "\t")
+_DEFAULT_OPTIONS = SavedModelOptions()
 
 
 class SavedModelBundle(Predictor):
-    """A SavedModel in memory. Thread-safe: TensorFlow runs concurrent calls outside the GIL."""
+    """A SavedModel in memory, on one device or several. Thread-safe.
 
-    def __init__(self, model: str, root: Any, signatures: Mapping[str, SignatureSpec]) -> None:
-        """Wraps `root`, the object that `tf.saved_model.load` returned for `model`."""
+    Each call runs on the replica that has the fewest in flight.
+
+    Attributes:
+        load_secs: What its load took, with the copy of remote files, without the warm-up.
+        warmup_secs: What its warm-up took.
+    """
+
+    def __init__(
+        self, model: str, replicas: Sequence[Replica], signatures: Mapping[str, SignatureSpec]
+    ) -> None:
+        """Wraps the replicas, one or more, of `model`."""
         self._model = model
-        self._root = root  # owns the variables: the functions below hold them weakly
-        self._functions = dict(root.signatures.items())
+        self._replicas = tuple(replicas)
+        self._lanes = SharedDeviceLanes(len(self._replicas))
         self._signatures = dict(signatures)
+        # Set by the loader, before anybody else has the bundle.
+        self.load_secs = 0.0
+        self.warmup_secs = 0.0
 
     @classmethod
     def load(
-        cls, model: str, local_path: str, signatures: Mapping[str, SignatureSpec]
+        cls,
+        model: str,
+        local_path: str,
+        signatures: Mapping[str, SignatureSpec],
+        options: SavedModelOptions = _DEFAULT_OPTIONS,
     ) -> "SavedModelBundle":
-        """Loads the SavedModel at `local_path`.
+        """Loads the SavedModel at `local_path`, one replica after the other.
 
         Raises:
+            InvalidArgumentError: The options name a device that does not exist, or do not go
+                together with those of the process.
+            ResourceExhaustedError: There is not enough memory.
             DataLossError: TensorFlow cannot load it, although its structure is right.
         """
-        tf = import_tensorflow()
+        devices = resolve_devices(options.devices)
+        check_devices(devices)
+        _check_precision(model, options)
         try:
-            root = tf.saved_model.load(local_path, tags=SERVE_TAG)
+            replicas = [
+                Replica.load(local_path, device, jit_compile=options.jit_compile)
+                for device in devices or (None,)
+            ]
         except Exception as error:  # TensorFlow raises whatever its restore ops happen to meet
-            raise DataLossError(
-                f"model {model} cannot be loaded: {_cause(str(error))}; copy or export the version again"
-            ) from error
-        return cls(model, root, signatures)
+            raise load_error(model, error) from error
+        return cls(model, replicas, signatures)
 
     @property
     @override
@@ -51,30 +78,20 @@ class SavedModelBundle(Predictor):
     def predict(
         self, signature_name: str, inputs: Mapping[str, Any], output_names: Sequence[str]
     ) -> dict[str, np.ndarray]:
-        tf = import_tensorflow()
         find_signature(self._signatures, signature_name, self._model)
-        tensors = {name: tf.constant(value) for name, value in inputs.items()}
-        try:
-            outputs = self._functions[signature_name](**tensors)
-            return {name: _to_numpy(outputs[name]) for name in output_names}
-        except tf.errors.OpError as error:
-            raise _model_error(self._model, signature_name, error) from error
+        with self._lanes.acquired() as lane:
+            try:
+                return self._replicas[lane].run(signature_name, inputs, output_names)
+            except (import_tensorflow().errors.OpError, MemoryError) as error:
+                raise call_error(self._model, signature_name, error) from error
+
+    def by_replica(self) -> list["SavedModelBundle"]:
+        """Returns a view of each replica, as a model on one device; for warm-ups."""
+        return [SavedModelBundle(self._model, [each], self._signatures) for each in self._replicas]
 
 
-def _to_numpy(tensor: Any) -> np.ndarray:
-    array: np.ndarray = tensor.numpy()
-    if array.dtype.name == "bfloat16":  # Arrow has no such type; float32 holds every value of it
-        return array.astype(np.float32)
-    return array
-
-
-def _model_error(model: str, signature_name: str, error: Any) -> ServableCoreError:
-    text = f"model {model}, signature {signature_name!r}: {_cause(str(error.message))}"
-    return error_for_code(error.error_code, text) or InternalError(text)
-
-
-def _cause(message: str) -> str:
-    """Returns the line that tells the cause: TensorFlow puts the graph's place before and after it."""
-    lines = message.strip().splitlines() or ["no message"]
-    causes = [line for line in lines if line.strip() and not line.startswith(_PLACE_WORDS)]
-    return (causes or lines)[0]
+def _check_precision(model: str, options: SavedModelOptions) -> None:
+    if options.jit_compile and is_mixed_precision():
+        raise InvalidArgumentError(
+            f"model {model}: mixed_precision has no effect on what jit_compile compiles: choose one of them"
+        )

@@ -9,8 +9,11 @@ from servable_core.runtime.file_system import FileInfo, FileSystem
 from servable_core.servables.platform import Platform
 from servable_core.servables.saved_model.bundle import SavedModelBundle
 from servable_core.servables.saved_model.loader import create_saved_model_loader
+from servable_core.servables.saved_model.options import SavedModelOptions
 from servable_core.servables.saved_model.structure import GRAPH_FILE
+from servable_core.servables.saved_model.warmup import WarmupOptions
 
+_DEFAULT_OPTIONS = SavedModelOptions()
 _VARIABLES_INDEX = "variables/variables.index"
 _SHARD = re.compile(r"variables/variables\.data-(\d+)-of-(\d+)")
 
@@ -39,10 +42,19 @@ def _required_variables(files: Mapping[str, FileInfo]) -> list[str]:
     ]
 
 
-def _create_loader(
-    servable_id: ServableId, path: str, file_system: FileSystem
-) -> Loader[SavedModelBundle]:
-    return create_saved_model_loader(servable_id, path, file_system, None)
+def saved_model_platform(
+    warmup: WarmupOptions, options: SavedModelOptions = _DEFAULT_OPTIONS
+) -> Platform:
+    """Returns the platform whose models are loaded and warmed up like this."""
+
+    def create_loader(
+        servable_id: ServableId, path: str, file_system: FileSystem
+    ) -> Loader[SavedModelBundle]:
+        return create_saved_model_loader(
+            servable_id, path, file_system, None, options=options, warmup=warmup
+        )
+
+    return Platform(name="tensorflow", create_loader=create_loader, find_missing=find_missing)
 
 
-PLATFORM = Platform(name="tensorflow", create_loader=_create_loader, find_missing=find_missing)
+PLATFORM = saved_model_platform(WarmupOptions())

@@ -31,7 +31,7 @@ def read_signatures(
         NotFoundError: There is no saved_model.pb, or no graph for serving in it.
         DataLossError: The graph does not parse, or variables are missing or too short.
     """
-    graph = _read_serving_graph(path, files, file_system)
+    graph = read_serving_graph(path, files, file_system)
     _check_variables(path, files, file_system, needs_variables=_uses_variables(graph))
     return {
         name: _signature_spec(name, signature)
@@ -46,7 +46,13 @@ def relative_paths(path: str, files: Iterable[FileInfo]) -> dict[str, FileInfo]:
     return {each.path.removeprefix(prefix): each for each in files}
 
 
-def _read_serving_graph(path: str, files: Sequence[FileInfo], file_system: FileSystem) -> Any:
+def read_serving_graph(path: str, files: Sequence[FileInfo], file_system: FileSystem) -> Any:
+    """Returns the MetaGraphDef for serving of the SavedModel at `path`.
+
+    Raises:
+        NotFoundError: There is no saved_model.pb, or no graph for serving in it.
+        DataLossError: It does not parse.
+    """
     import_tensorflow()
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2

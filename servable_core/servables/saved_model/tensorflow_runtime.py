@@ -45,9 +45,34 @@ def import_tensorflow() -> Any:
                 import tensorflow as tf
 
                 tf.get_logger().setLevel(logging.ERROR)
-                tf.config.list_physical_devices()  # its GPU probing is noisy, too
+                let_gpu_memory_grow(tf)  # its probing of GPUs is noisy, too
             _tensorflow = tf
         return _tensorflow
+
+
+def let_gpu_memory_grow(tf: Any) -> None:
+    """Lets other processes have what this one does not need; the options may say otherwise later."""
+    try:
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except (RuntimeError, ValueError):  # somebody else has started or configured TensorFlow
+        _logger.info("TensorFlow was configured before; the memory of its GPUs stays as it is")
+
+
+def has_started(tf: Any) -> bool:
+    """Returns whether TensorFlow has made its devices, after which its options are fixed.
+
+    It does not tell; but it refuses another number of threads from then on.
+    """
+    threading_config = tf.config.threading
+    num_threads = threading_config.get_inter_op_parallelism_threads()
+    with _lock:
+        try:
+            threading_config.set_inter_op_parallelism_threads(num_threads + 1)
+        except RuntimeError:
+            return True
+        threading_config.set_inter_op_parallelism_threads(num_threads)
+        return False
 
 
 def configure_threads(threads: TensorFlowThreads) -> bool:
@@ -58,8 +83,6 @@ def configure_threads(threads: TensorFlowThreads) -> bool:
             tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
         if threads.inter_op:
             tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
         _logger.info("TensorFlow was initialised before; its thread pools stay as they are")
         return False

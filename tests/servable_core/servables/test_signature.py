@@ -32,12 +32,11 @@ class TestFindSignature:
         assert find_signature(_SIGNATURES, "embed", "m/1").name == "embed"
 
     def test_missing(self):
-        """One that is not there is named beside those that are."""
+        """One that is not there is named beside those that are, with what the caller can do."""
         with pytest.raises(NotFoundError) as caught:
-            find_signature(_SIGNATURES, "score", "m/1")
+            find_signature(_SIGNATURES, "score", "m/1", remedy="write another")
         assert str(caught.value) == (
-            "model m/1 has no signature 'score'; it has 'embed', 'serve': choose one with"
-            " --signature_name"
+            "model m/1 has no signature 'score'; it has 'embed', 'serve': write another"
         )
 
     def test_none_at_all(self):

@@ -19,6 +19,7 @@ from servable_core.resources import InsufficientResourcesError, host_ram
 from servable_core.runtime.file_system import LocalFileSystem
 from servable_core.servables.saved_model.fingerprint import fingerprint_version
 from servable_core.servables.saved_model.loader import create_saved_model_loader
+from servable_core.servables.saved_model.options import SavedModelOptions
 from servable_core.servables.saved_model.resource_estimate import OVERRIDE_FILE
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from tests.models import call_model, save_signatures
@@ -189,10 +190,14 @@ class TestMemory:
             with pytest.raises(InsufficientResourcesError):
                 manager.wait_until_available([_ID], 30)
 
+    @pytest.mark.parametrize("jit_compile", [False, True])
     @pytest.mark.parametrize("name", ["linear", "tf1", "keras", "typed"])
-    def test_unloading_frees_everything(self, models, name):
+    def test_unloading_frees_everything(self, models, name, jit_compile):
         """No variable and no function outlives the unload, also after calls and errors."""
-        loader = create_saved_model_loader(_ID, models[name], LocalFileSystem(), None)
+        options = SavedModelOptions(jit_compile=jit_compile)
+        loader = create_saved_model_loader(
+            _ID, models[name], LocalFileSystem(), None, options=options
+        )
         loader.load()
         kept = _weak_references(loader.servable)
         with pytest.raises(NotFoundError):
@@ -203,7 +208,9 @@ class TestMemory:
 
 def _weak_references(bundle):
     """Refers to the model, its functions and what they capture: the variables' memory."""
-    functions = [bundle._root.signatures[each] for each in bundle.signatures]
+    (replica,) = bundle._replicas
+    functions = [replica._functions[each] for each in bundle.signatures]
     graphs = [function.graph for function in functions]
     captures = [external for graph in graphs for external, _ in graph.captures]
-    return [weakref.ref(each) for each in (bundle, bundle._root, *functions, *graphs, *captures)]
+    everything = (bundle, replica, replica._root, *functions, *graphs, *captures)
+    return [weakref.ref(each) for each in everything]
