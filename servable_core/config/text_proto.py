@@ -1,14 +1,32 @@
 """Reads text protos with errors that name a line and what was expected there."""
 
+import difflib
 import re
 from typing import Any, TypeVar
 
-from servable_core.errors import InvalidArgumentError
+from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.runtime.file_system import FileSystem
 
 MessageT = TypeVar("MessageT")
 
 # Comments and strings are matched first, so that no bracket in them counts.
 _TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]""")
+
+
+def read_text(path: str, file_system: FileSystem, *, what: str) -> str:
+    """Returns the text of the file at `path`, which messages call a `what`.
+
+    Raises:
+        NotFoundError: There is no such file.
+        InvalidArgumentError: It is not UTF-8.
+    """
+    try:
+        with file_system.open(path) as stream:
+            return stream.read().decode()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no {what} at {path}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"{path}: expected a text proto in UTF-8, got bytes") from error
 
 
 def parse_text_proto(text: str, message: MessageT, place: str) -> MessageT:
@@ -57,8 +75,10 @@ def _explain(error: Any, text: str, message: Any) -> str:
     unknown = re.search(r'Message type "([\w.]+)" has no field named "(\w+)"', problem)
     if unknown is None:
         return problem
-    fields = ", ".join(_field_names(message.DESCRIPTOR, unknown[1]))
-    return f"{unknown[1].rsplit('.', 1)[-1]} has no field {unknown[2]!r}; expected {fields}"
+    fields = _field_names(message.DESCRIPTOR, unknown[1])
+    near = difflib.get_close_matches(unknown[2], fields, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{unknown[1].rsplit('.', 1)[-1]} has no field {unknown[2]!r}; expected {', '.join(fields)}{meant}"
 
 
 def _field_names(descriptor: Any, full_name: str) -> list[str]:
