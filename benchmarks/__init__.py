@@ -1,1 +1,1 @@
-"""Throughput of the project beside a hand-written loop and two rivals; `python -m benchmarks.run` runs them all."""
+"""Throughput of the project beside hand-written loops and two rivals; `python -m benchmarks.run` runs them all."""

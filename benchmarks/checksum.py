@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as ds
 
 
@@ -42,13 +43,16 @@ def of_arrays(ids: np.ndarray, scores: np.ndarray) -> Checksum:
     return Checksum(len(ids), int(ids.sum()), float(scores.sum(dtype=np.float64)))
 
 
-def of_parquet(directory: Path) -> Checksum:
-    """Reads back the columns `id` and `score` of every Parquet file below `directory`."""
-    batches = ds.dataset(directory, format="parquet").to_batches(columns=["id", "score"])
-    return total(
-        of_arrays(batch["id"].to_numpy(), batch["score"].to_numpy(zero_copy_only=False))
-        for batch in batches
-    )
+def of_parquet(directory: Path, column: str = "score") -> Checksum:
+    """Reads back the ids and the predictions in `column` of every Parquet file below `directory`."""
+    batches = ds.dataset(directory, format="parquet").to_batches(columns=["id", column])
+    return total(of_arrays(batch["id"].to_numpy(), _values(batch[column])) for batch in batches)
+
+
+def _values(predictions: pa.Array) -> np.ndarray:
+    is_list = pa.types.is_fixed_size_list(predictions.type)
+    values = predictions.flatten() if is_list else predictions
+    return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
 def total(checksums: Iterable[Checksum]) -> Checksum:

@@ -3,7 +3,8 @@
 `python -m benchmarks.loop tabular --threads=4` prints one line of JSON. Every thread takes a unit (a
 Parquet row group, or a TFRecord file) off a shared queue, runs the model's signature over it in
 large batches and appends the result to a Parquet file of its own. TensorFlow works outside the
-interpreter lock, so there are as many threads as cores, each with one intra-op thread.
+interpreter lock, so there are as many threads as cores, each with one intra-op thread unless the
+model's operations are large.
 """
 
 import argparse
@@ -13,118 +14,94 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import checksum, machine, report, workloads
+from benchmarks import checksum, machine, report, scoring, workloads
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-SCHEMA = pa.schema([("id", pa.int64()), ("score", pa.float32())])
-
-Predict = Callable[..., dict[str, Any]]
-Scored = tuple[np.ndarray, np.ndarray]  # ids, scores
-ScoreUnit = Callable[[Any], Iterable[Scored]]
+ScoreUnit = Callable[[Any], Iterable[scoring.Scored]]
 
 
-class RowGroups:
-    """Scores Parquet row groups with a signature that takes one tensor for each column."""
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """How a workload is scored, with the settings that were found best.
 
-    signature = "columns"
+    Attributes:
+        score: Scores a unit with a signature, in batches of a size.
+        batch_size: Rows of a batch; padded cells for `score_longest_first`.
+        units: Cuts files into units.
+        signature: The one to call.
+        spreads_calls: Whether a call of the model uses all cores rather than one.
+    """
 
-    def __init__(self, predict: Predict, batch_size: int):
-        self.predict = predict
-        self.batch_size = batch_size
-
-    def units(self, files: list[Path]) -> Iterator[tuple[Path, pq.FileMetaData, int]]:
-        """Yields every row group of `files`, with the footer that is read only once."""
-        for path in files:
-            footer = pq.read_metadata(path)
-            yield from ((path, footer, group) for group in range(footer.num_row_groups))
-
-    def score(self, unit: tuple[Path, pq.FileMetaData, int]) -> Iterator[Scored]:
-        """Yields the scored batches of one row group."""
-        path, footer, group = unit
-        file = pq.ParquetFile(path, metadata=footer, memory_map=True)
-        table = file.read_row_group(group, use_threads=False)
-        for batch in table.to_batches(max_chunksize=self.batch_size):
-            yield batch["id"].to_numpy(), self._score_batch(batch)
-
-    def _score_batch(self, batch: pa.RecordBatch) -> np.ndarray:
-        import tensorflow as tf
-
-        features = {name: tf.constant(batch[name].to_numpy()) for name in workloads.FEATURES}
-        return self.predict(**features)["score"].numpy()
+    score: Callable[[scoring.Predict, int, Any], Iterable[scoring.Scored]]
+    batch_size: int
+    units: Callable[[list[Path]], Iterable[Any]] = scoring.row_groups
+    signature: str = "serving_default"
+    spreads_calls: bool = False
 
 
-class RecordFiles:
-    """Scores TFRecord files with a signature that parses the serialized Examples itself."""
-
-    signature = "serving_default"
-
-    def __init__(self, predict: Predict, batch_size: int):
-        self.predict = predict
-        self.batch_size = batch_size
-
-    def units(self, files: list[Path]) -> list[Path]:
-        """Returns the files themselves."""
-        return files
-
-    def score(self, unit: Path) -> Iterator[Scored]:
-        """Yields the scored batches of one file."""
-        for examples in self._batches(unit):
-            outputs = self.predict(examples=examples)
-            yield outputs["id"].numpy(), outputs["score"].numpy()
-
-    def _batches(self, path: Path) -> Any:
-        import tensorflow as tf
-
-        options = tf.data.Options()
-        options.threading.private_threadpool_size = 1
-        options.autotune.enabled = False
-        records = tf.data.TFRecordDataset(str(path), buffer_size=1 << 20)
-        return records.batch(self.batch_size).with_options(options)
+_TABULAR = Tuning(score=scoring.score_columns, batch_size=65_536, signature="columns")
+TUNINGS = {
+    "tabular": _TABULAR,
+    "tabular-small": _TABULAR,
+    "examples": Tuning(score=scoring.score_records, batch_size=8192, units=list),
+    "images": Tuning(score=scoring.score_images, batch_size=64, spreads_calls=True),
+    "ragged": Tuning(score=scoring.score_longest_first, batch_size=8192),
+}
+ARRIVAL_ORDER = Tuning(score=scoring.score_in_arrival_order, batch_size=64)
 
 
-SCORERS = {"tabular": RowGroups, "tabular-small": RowGroups, "examples": RecordFiles}
-BATCH_SIZES = {"tabular": 65_536, "tabular-small": 65_536, "examples": 8_192}
-
-
-def load_signature(model_dir: Path, name: str, threads: int) -> Predict:
-    """Gives every batch thread one core, and loads the model's signature."""
+def load_signature(
+    model_dir: Path, name: str, *, inter_op_threads: int, intra_op_threads: int
+) -> scoring.Predict:
+    """Sets TensorFlow's threads, and loads the model's signature."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
     model = tf.saved_model.load(str(model_dir))
     signature = model.signatures[name]
     signature.model = model  # the signature lives only as long as its model
-    return signature
+    return cast(scoring.Predict, signature)
 
 
-def score_all(units: Iterable[Any], score: ScoreUnit, threads: int, output: Path) -> report.Report:
+def score_all(
+    units: Iterable[Any], score: ScoreUnit, threads: int, output: Path, schema: pa.Schema
+) -> report.Report:
     """Scores `units` in `threads` threads and reports the time that took, files closed."""
     start = time.perf_counter()
     queue = deque(units)
     paths = [output / f"part-{number:05d}.parquet" for number in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
-        sums = list(pool.map(lambda path: drain(queue, score, path), paths))
+        sums = list(pool.map(partial(drain, queue, score, schema), paths))
     return report.Report(checksum=checksum.total(sums), steady_secs=time.perf_counter() - start)
 
 
-def drain(queue: deque[Any], score: ScoreUnit, path: Path) -> checksum.Checksum:
-    """Scores units until `queue` is empty and writes the scores to the file at `path`."""
+def drain(queue: deque[Any], score: ScoreUnit, schema: pa.Schema, path: Path) -> checksum.Checksum:
+    """Scores units until `queue` is empty and writes the predictions to the file at `path`."""
     written = checksum.Checksum()
-    with pq.ParquetWriter(path, SCHEMA) as writer:
+    with pq.ParquetWriter(path, schema) as writer:
         for unit in taken_from(queue):
             ids, scores = (np.concatenate(parts) for parts in zip(*score(unit), strict=True))
-            writer.write_table(pa.table([ids, scores], schema=SCHEMA))
+            writer.write_table(pa.table([ids, as_column(scores)], schema=schema))
             written += checksum.of_arrays(ids, scores)
     return written
+
+
+def as_column(scores: np.ndarray) -> pa.Array:
+    """Returns one value, or one fixed-size list, for each row."""
+    if scores.ndim == 1:
+        return pa.array(scores)
+    return pa.FixedSizeListArray.from_arrays(scores.ravel(), scores.shape[1])
 
 
 def taken_from(queue: deque[Any]) -> Iterator[Any]:
@@ -134,22 +111,38 @@ def taken_from(queue: deque[Any]) -> Iterator[Any]:
             yield queue.popleft()
 
 
-def main() -> None:
-    """Scores one workload and prints the report."""
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("workload", choices=sorted(SCORERS))
+    parser.add_argument("workload", choices=sorted(TUNINGS))
     parser.add_argument("--threads", type=int, default=machine.usable_cores())
     parser.add_argument("--batch_size", type=int, help="tuned for the workload when left out")
     parser.add_argument("--copies", type=int, default=1, help="read the data so many times over")
+    parser.add_argument(
+        "--arrival_order", action="store_true", help="ragged: batches of rows as they come"
+    )
     args = parser.parse_args()
+    if args.arrival_order and args.workload != "ragged":
+        parser.error(f"--arrival_order is a way to read ragged rows, not {args.workload}")
+    return args
+
+
+def main() -> None:
+    """Scores one workload and prints the report."""
+    args = arguments()
     workload = workloads.prepared(args.workload, args.copies)
     output = workloads.fresh_output_dir(f"loop-{workload.name}")
-
-    kind = SCORERS[workload.name]
-    predict = load_signature(workload.model_base_path / "1", kind.signature, args.threads)
-    scorer = kind(predict, args.batch_size or BATCH_SIZES[workload.name])
-    units = scorer.units(workload.files(args.copies))
-    report.emit(score_all(units, scorer.score, args.threads, output))
+    tuning = ARRIVAL_ORDER if args.arrival_order else TUNINGS[workload.name]
+    predict = load_signature(
+        workload.model_base_path / "1",
+        tuning.signature,
+        inter_op_threads=args.threads,
+        intra_op_threads=args.threads if tuning.spreads_calls else 1,
+    )
+    score = partial(tuning.score, predict, args.batch_size or tuning.batch_size)
+    units = tuning.units(workload.files(args.copies))
+    schema = pa.schema([("id", pa.int64()), workload.prediction])
+    report.emit(score_all(units, score, args.threads, output, schema))
 
 
 if __name__ == "__main__":

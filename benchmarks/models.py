@@ -1,4 +1,4 @@
-"""The SavedModels of the benchmark: a network of 32-64-32-1 units, served in three ways."""
+"""The model of the tabular workloads: a network of 32-64-32-1 units, served in three ways."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +13,12 @@ COLUMNS = tuple(f"f{index:02d}" for index in range(WIDTHS[0]))
 class Scorer(tf.Module):
     """A dense network with fixed random weights; its score lies between 0 and 1."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         rng = np.random.default_rng(17)
         pairs = list(pairwise(WIDTHS))
-        self.kernels = [_variable(rng, (i, o), scale=(2 / i) ** 0.5) for i, o in pairs]
-        self.biases = [_variable(rng, (o,), scale=0.1) for _, o in pairs]
+        self.kernels = [variable(rng, (i, o), scale=(2 / i) ** 0.5) for i, o in pairs]
+        self.biases = [variable(rng, (o,), scale=0.1) for _, o in pairs]
 
     def score(self, x: tf.Tensor) -> tf.Tensor:
         """Maps [rows, 32] features to [rows] scores."""
@@ -67,5 +67,6 @@ def save_examples(version_dir: Path) -> None:
     tf.saved_model.save(scorer, str(version_dir), signatures={"serving_default": signature})
 
 
-def _variable(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> tf.Variable:
+def variable(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> tf.Variable:
+    """Returns fixed random weights."""
     return tf.Variable((rng.standard_normal(shape) * scale).astype(np.float32))

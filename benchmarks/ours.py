@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks import checksum, machine, report, workloads
 
 
-def command(workload: workloads.Workload, copies: int, output: Path) -> list[str]:
-    """Returns the command line of the job."""
+def command(workload: workloads.Workload, copies: int, output: Path, *flags: str) -> list[str]:
+    """Returns the command line of the job, with `flags` besides those that it needs."""
     return [
         *(sys.executable, "run_pipeline.py", "precompute"),
         f"--model_base_path={workload.model_base_path}",
@@ -22,6 +22,7 @@ def command(workload: workloads.Workload, copies: int, output: Path) -> list[str
         f"--output={output}",
         "--if_exists=overwrite",
         *workload.precompute_flags,
+        *flags,
     ]
 
 
@@ -31,7 +32,7 @@ def measure(workload: workloads.Workload, copies: int) -> report.Report:
     run = machine.run_or_exit(command(workload, copies, output))
     manifest = json.loads((output / "_manifest.json").read_text())
     return report.Report(
-        checksum=checksum.of_parquet(output),
+        checksum=checksum.of_parquet(output, workload.prediction.name),
         steady_secs=manifest["timings"]["steady_secs"],
         wall_secs=run.wall_secs,
         max_rss_mb=run.max_rss_mb,

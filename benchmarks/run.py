@@ -17,6 +17,7 @@ from typing import cast
 from benchmarks import machine
 from benchmarks.checksum import Checksum
 from benchmarks.report import Report, parse
+from benchmarks.systems import SYSTEMS, System
 from benchmarks.workloads import output_dir, prepared
 
 RESULTS = Path(__file__).resolve().parent / "results.md"
@@ -45,87 +46,15 @@ NOTES = """\
 - `tabular`: 32 float32 columns in 8 Parquet files and a network of 32-64-32-1 units;
   `tabular-small`: the first rows of the same files; `examples`: the same rows as
   `tf.train.Example`s in TFRecord files, which the model parses itself.
+- `ragged`: lists of 4 to 256 token ids in Parquet, lengths log-normal (mean 3.6, sigma 0.8), and a
+  transformer that takes them padded, with a mask. The loop sorts each row group by length and
+  fills batches of 8,192 padded cells; the one in arrival order pads 64 rows to their longest.
+- `images`: 3,072 floats a row in Parquet, and a convolutional network of 456 million operations
+  per image.
 - The loops and `precompute` read the 8 files many times over, under as many names, so that the
   steady state lasts; the files are in the page cache. The rivals read them once.
 - Every run predicted what the loop predicted: rows, sum of ids, mean prediction.
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """One program over one workload, compared with the loop named `baseline`."""
-
-    name: str
-    title: str
-    module: str
-    workload: str
-    baseline: str
-    max_runs: int | None = None  # the slow ones run less often
-    takes_copies: bool = False
-
-    def copies(self, wanted: int) -> int:
-        """Returns how many of the wanted copies of the data this system reads."""
-        return wanted if self.takes_copies else 1
-
-    def flags(self, copies: int) -> list[str]:
-        """Returns the command line of one run, behind the program's name."""
-        return [self.workload, *([f"--copies={copies}"] if self.takes_copies else [])]
-
-    def runs(self, wanted: int) -> int:
-        """Returns how many of the wanted runs this system makes."""
-        return wanted if self.max_runs is None else min(wanted, self.max_runs)
-
-
-SYSTEMS = (
-    System(
-        name="loop",
-        title="hand-written loop",
-        module="loop",
-        workload="tabular",
-        baseline="loop",
-        takes_copies=True,
-    ),
-    System(
-        name="ours",
-        title="`run_pipeline.py precompute`",
-        module="ours",
-        workload="tabular",
-        baseline="loop",
-        takes_copies=True,
-    ),
-    System(
-        name="run-inference",
-        title="Beam RunInference",
-        module="rival_run_inference",
-        workload="tabular-small",
-        baseline="loop",
-        max_runs=3,
-    ),
-    System(
-        name="loop-examples",
-        title="hand-written loop",
-        module="loop",
-        workload="examples",
-        baseline="loop-examples",
-        takes_copies=True,
-    ),
-    System(
-        name="ours-examples",
-        title="`run_pipeline.py precompute`",
-        module="ours",
-        workload="examples",
-        baseline="loop-examples",
-        takes_copies=True,
-    ),
-    System(
-        name="tfx-bsl",
-        title="tfx-bsl RunInference",
-        module="rival_tfx_bsl",
-        workload="examples",
-        baseline="loop-examples",
-        max_runs=3,
-    ),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +74,7 @@ class MismatchError(Exception):
 Samples = dict[str, dict[int, Sample]]  # by system, by round
 
 
-def expected_checksums(systems: Sequence[System], copies: int) -> dict[str, Checksum]:
+def expected_checksums(systems: Sequence[System], copies: int | None) -> dict[str, Checksum]:
     """Makes the workloads and has the loop score each once: a warm-up, and the truth for the rest."""
     expected = {}
     for system in systems:
@@ -164,7 +93,7 @@ def run_module(module: str, *flags: str) -> tuple[Report | str, machine.ProcessR
     return parse(run.stdout), run
 
 
-def measure(system: System, copies: int, expected: Checksum) -> Sample | str:
+def measure(system: System, copies: int | None, expected: Checksum) -> Sample | str:
     """Runs `system` once; returns the reason instead where it cannot run on this machine."""
     report, run = run_module(system.module, *system.flags(copies))
     if isinstance(report, str):
@@ -179,7 +108,9 @@ def measure(system: System, copies: int, expected: Checksum) -> Sample | str:
     )
 
 
-def take_turns(systems: Sequence[System], runs: int, copies: int) -> tuple[Samples, list[str]]:
+def take_turns(
+    systems: Sequence[System], runs: int, copies: int | None
+) -> tuple[Samples, list[str]]:
     """Runs the systems round by round; returns the samples, and why some systems have none."""
     expected = expected_checksums(systems, copies)
     samples: Samples = {system.name: {} for system in systems}
@@ -243,7 +174,9 @@ def main() -> None:
     parser.add_argument("--only", help="systems, with commas: " + ",".join(s.name for s in SYSTEMS))
     parser.add_argument("--runs", type=int, default=5, help="rounds; slow rivals make at most 3")
     parser.add_argument(
-        "--copies", type=int, default=64, help="how often the loops and ours read the data"
+        "--copies",
+        type=int,
+        help="how often the loops and ours read the data; enough for half a minute when left out",
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
     args = parser.parse_args()

@@ -1,40 +1,52 @@
 """The workloads: what data and which model each has, made on first use and kept.
 
 `python -m benchmarks.workloads tabular examples` makes some by hand. Everything lies below the
-directory that BENCH_DATA names (`bench_data` when it names none); outputs go below BENCH_OUT. A new workload is one more entry
-in `WORKLOADS`: a function that writes one of its files, and one that saves its model.
+directory that BENCH_DATA names (`bench_data` when it names none); outputs go below BENCH_OUT. A new
+workload is one more entry in `WORKLOADS`: a function that writes one of its files, and one that
+saves its model.
 """
 
 import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from benchmarks import machine
+from benchmarks import datasets, machine
 
 NUM_FILES = 8
-ROW_GROUP_ROWS = 65_536
-FEATURES = tuple(f"f{index:02d}" for index in range(32))
+SCORE = pa.field("score", pa.float32())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One data set and the model that scores it."""
+    """One data set and the model that scores it.
+
+    Attributes:
+        name: What the command line calls it.
+        rows: Rows in one copy of the data.
+        copies: How many copies keep four cores busy for about half a minute.
+        model_name: The model's directory.
+        suffix: That of the data's files.
+        write_file: Writes one file: its path, its number, the rows in it.
+        save_model: Saves the model as a version directory.
+        precompute_flags: What binds the data to the model.
+        prediction: The output that all systems must agree on.
+    """
 
     name: str
     rows: int
+    copies: int
     model_name: str
     suffix: str
-    write_file: Callable[[Path, int, int], None]  # path, number of the file, rows in it
+    write_file: Callable[[Path, int, int], None]
     save_model: Callable[[Path], None]
     precompute_flags: tuple[str, ...]
+    prediction: pa.Field = SCORE
 
     @property
     def model_base_path(self) -> Path:
@@ -119,45 +131,8 @@ def _part(directory: Path, number: int, suffix: str) -> Path:
     return directory / f"part-{number:05d}-of-{NUM_FILES:05d}{suffix}"
 
 
-def _write_tabular(path: Path, number: int, rows: int) -> None:
-    rng = np.random.default_rng([20, number])
-    columns = {"id": np.arange(number * rows, (number + 1) * rows, dtype=np.int64)}
-    columns |= {name: rng.standard_normal(rows, dtype=np.float32) for name in FEATURES}
-    pq.write_table(pa.table(columns), path, row_group_size=ROW_GROUP_ROWS)
-
-
-def _first_tabular_rows(number: int, rows: int) -> pa.Table:
-    tabular = WORKLOADS["tabular"]
-    tabular.make()
-    return pq.read_table(_part(tabular.files_dir(), number, tabular.suffix)).slice(0, rows)
-
-
-def _write_tabular_small(path: Path, number: int, rows: int) -> None:
-    pq.write_table(_first_tabular_rows(number, rows), path, row_group_size=8192)
-
-
-def _write_examples(path: Path, number: int, rows: int) -> None:
-    import tensorflow as tf
-
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in _serialized_examples(_first_tabular_rows(number, rows)):
-            writer.write(record)
-
-
-def _serialized_examples(table: pa.Table) -> Iterator[bytes]:
-    from tensorflow.core.example.example_pb2 import Example
-
-    for row in table.to_pylist():
-        example = Example()
-        features = example.features.feature
-        features["id"].int64_list.value.append(row["id"])
-        for name in FEATURES:
-            features[name].float_list.value.append(row[name])
-        yield example.SerializeToString()
-
-
 def _save_tabular(version_dir: Path) -> None:
-    from benchmarks import models
+    from benchmarks import models  # here, as below: it imports TensorFlow, which takes seconds
 
     models.save_tabular(version_dir)
 
@@ -168,34 +143,72 @@ def _save_examples(version_dir: Path) -> None:
     models.save_examples(version_dir)
 
 
+def _save_transformer(version_dir: Path) -> None:
+    from benchmarks import transformer
+
+    transformer.save(version_dir)
+
+
+def _save_image_classifier(version_dir: Path) -> None:
+    from benchmarks import image_classifier
+
+    image_classifier.save(version_dir)
+
+
 _TABULAR = Workload(
     name="tabular",
-    rows=2_000_000,
+    rows=NUM_FILES * datasets.FEATURE_ROWS_PER_FILE,
+    copies=64,
     model_name="tabular",
     suffix=".parquet",
-    write_file=_write_tabular,
+    write_file=datasets.write_tabular,
     save_model=_save_tabular,
     precompute_flags=("--key=id", "--signature_name=columns"),
 )
 _TABULAR_SMALL = Workload(
     name="tabular-small",
     rows=200_000,
+    copies=64,
     model_name="tabular",
     suffix=".parquet",
-    write_file=_write_tabular_small,
+    write_file=datasets.write_tabular_small,
     save_model=_save_tabular,
     precompute_flags=_TABULAR.precompute_flags,
 )
 _EXAMPLES = Workload(
     name="examples",
     rows=100_000,
+    copies=96,
     model_name="examples",
     suffix=".tfrecord",
-    write_file=_write_examples,
+    write_file=datasets.write_examples,
     save_model=_save_examples,
     precompute_flags=(),
 )
-WORKLOADS = {workload.name: workload for workload in (_TABULAR, _TABULAR_SMALL, _EXAMPLES)}
+_RAGGED = Workload(
+    name="ragged",
+    rows=100_000,
+    copies=6,
+    model_name="transformer",
+    suffix=".parquet",
+    write_file=datasets.write_ragged,
+    save_model=_save_transformer,
+    precompute_flags=("--key=id", "--input_map=ids=ids", "--input_map=mask=mask(ids)"),
+)
+_IMAGES = Workload(
+    name="images",
+    rows=20_000,
+    copies=2,
+    model_name="image_classifier",
+    suffix=".parquet",
+    write_file=datasets.write_images,
+    save_model=_save_image_classifier,
+    precompute_flags=("--key=id",),
+    prediction=pa.field("logits", pa.list_(pa.float32(), 10)),
+)
+WORKLOADS = {
+    workload.name: workload for workload in (_TABULAR, _TABULAR_SMALL, _EXAMPLES, _RAGGED, _IMAGES)
+}
 
 
 def main() -> None:
