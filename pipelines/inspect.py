@@ -1,6 +1,6 @@
 """`inspect`: what versions a model has, what they take and return, and how data would bind to them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -59,7 +59,7 @@ def inspect(options: InspectOptions) -> str:
     if description is not None:
         lines += ["", *schema_lines(options, description)]
     for number, directory in find_versions(base_path, policy).items():
-        lines += ["", *version_lines(number, directory, options, description)]
+        lines += ["", *_version_lines(number, directory, options, description)]
     return "\n".join(lines)
 
 
@@ -88,7 +88,7 @@ def _type_words(data_type: pa.DataType) -> str:
     return str(data_type).replace("item: ", "").replace("element: ", "")
 
 
-def version_lines(
+def _version_lines(
     number: int,
     directory: VersionDirectory,
     options: InspectOptions,
@@ -103,11 +103,24 @@ def version_lines(
     except ServableCoreError as error:
         yield f"  broken: {error}"
         return
+    yield from signature_lines(directory.path, signatures, options, description)
+
+
+def signature_lines(
+    path: str,
+    signatures: Mapping[str, SignatureSpec],
+    options: InspectOptions,
+    description: InputDescription | None,
+) -> Iterator[str]:
+    """Yields the lines of the version at `path`: its signatures, and how the data would bind.
+
+    Raises:
+        NotFoundError: It has no signature of the name asked for.
+    """
     if options.signature_name is not None:
-        model = directory.path
-        signatures = {
-            options.signature_name: find_signature(signatures, options.signature_name, model)
-        }
+        name = options.signature_name
+        remedy = "choose one with --signature_name"
+        signatures = {name: find_signature(signatures, name, path, remedy=remedy)}
     input_map = parse_input_map(options.input_map)
     for signature in signatures.values():
         yield f"  signature {signature.name}"

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipelines.inspect import (
-    InspectOptions,
-    describe_data,
-    inspect,
-    schema_lines,
-    version_lines,
-)
+from pipelines.inspect import InspectOptions, describe_data, inspect, schema_lines, signature_lines
+from pipelines.model_survey import ModelSurvey, survey_model
 from servable_core.config import ModelConfig
-from servable_core.errors import InvalidArgumentError, NotFoundError, ServableCoreError
-from servable_core.servables.platform_registry import PlatformRegistry
-from servable_core.servables.saved_model.structure import relative_paths
-from servable_core.sources.storage_path_versions import VersionDirectory
+from servable_core.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ServableCoreError,
+)
+from servable_core.lifecycle import ServableId
+from servable_core.server_core import ModelStatus, VersionStatus
+from servable_core.server_core.version_labels import check_label
 from servable_core.sources.version_selection import (
     AllVersions,
     LatestVersions,
@@ -23,7 +23,6 @@ from servable_core.sources.version_selection import (
 )
 from transforms.inputs import InputDescription
 from transforms.model_config import read_config
-from transforms.model_versions import find_versions, list_versions
 from transforms.storage import absolute_path
 
 
@@ -69,48 +68,72 @@ def _report_of(
     model: ModelConfig, options: InspectOptions, description: InputDescription | None
 ) -> _ModelReport:
     title = f"model {model.name}: {model.platform}, {_policy_words(model.versions)}"
-    place = f"base path {model.base_path}"
     try:
-        numbers = ", ".join(map(str, list_versions(model.base_path, place)))
-        selected = find_versions(model.base_path, model.versions, place)
-        sections = [
-            list(_version_section(model, number, directory, options, description))
-            for number, directory in selected.items()
-        ]
+        survey = survey_model(model)
+        lines = list(_model_lines(model, survey, options, description))
     except ServableCoreError as error:
         return _ModelReport([title, f"  wrong: {error}"], f"model {model.name!r}: {error}")
-    broken = [section[1].strip() for section in sections if section[1].startswith("  broken: ")]
-    return _ModelReport(
-        [
-            title,
-            f"  {model.base_path}: versions {numbers}",
-            *_label_lines(model, selected),
-            *(f"  {line}" for section in sections for line in section),
-        ],
-        f"model {model.name!r}: {broken[0]}" if len(broken) == len(sections) else None,
-    )
+    status = survey.status
+    problem = None if status.is_available else f"model {model.name!r}: {status.error}"
+    return _ModelReport([title, *(f"  {line}" for line in lines)], problem)
 
 
-def _version_section(
+def _model_lines(
     model: ModelConfig,
-    number: int,
-    directory: VersionDirectory,
+    survey: ModelSurvey,
     options: InspectOptions,
     description: InputDescription | None,
 ) -> Iterator[str]:
-    if model.platform == "tensorflow":
-        yield from version_lines(number, directory, options, description)
-        return
-    platform = PlatformRegistry().find(model.platform)
-    missing = platform.find_missing(relative_paths(directory.path, directory.files))
-    yield f"version {number}"
-    yield f"  broken: {missing}" if missing else f"  complete, {len(directory.files)} files"
+    yield from _error_lines(survey.status)
+    yield f"{model.base_path}: versions {', '.join(map(str, survey.present))}"
+    yield from _label_lines(model, survey)
+    for version in _versions_found(survey.status):
+        yield from _version_lines(version, survey, options, description)
 
 
-def _label_lines(model: ModelConfig, selected: dict[int, VersionDirectory]) -> Iterator[str]:
+def _error_lines(status: ModelStatus) -> Iterator[str]:
+    """Yields what is wrong with the model, unless its versions tell."""
+    if status.error is not None and status.error not in [each.error for each in status.versions]:
+        yield f"wrong: {status.error}"
+
+
+def _label_lines(model: ModelConfig, survey: ModelSurvey) -> Iterator[str]:
     for label, version in model.version_labels.items():
-        wrong = "" if version in selected else " (wrong: this version is not served)"
-        yield f"  label {label}: version {version}{wrong}"
+        try:
+            check_label(
+                label,
+                ServableId(model.name, version),
+                lambda servable_id: servable_id.version in survey.structures,
+            )
+        except FailedPreconditionError as error:
+            yield f"label {label}: version {version} (wrong: {error})"
+        else:
+            yield f"label {label}: version {version}"
+
+
+def _versions_found(status: ModelStatus) -> list[VersionStatus]:
+    """Returns those that are there, whole or not, ascending; a label may name one that is not."""
+    found = [each for each in status.versions if each.state is not None or each.pending is not None]
+    return sorted(found, key=lambda each: each.version)
+
+
+def _version_lines(
+    version: VersionStatus,
+    survey: ModelSurvey,
+    options: InspectOptions,
+    description: InputDescription | None,
+) -> Iterator[str]:
+    yield f"version {version.version}"
+    structure = survey.structures.get(version.version)
+    if structure is None:
+        yield (
+            f"  broken: {version.error}" if version.error else f"  not complete: {version.pending}"
+        )
+    elif structure.signatures is None:
+        yield f"  complete, {len(structure.directory.files)} files"
+    else:
+        path = structure.directory.path
+        yield from signature_lines(path, structure.signatures, options, description)
 
 
 def _policy_words(policy: VersionPolicy) -> str:

@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 from servable_core.config import ModelConfig, ServerConfig, read_server_config
-from servable_core.errors import InvalidArgumentError, NotFoundError
-from servable_core.sources.version_selection import SpecificVersions, VersionPolicy
-from transforms.model_versions import ResolvedModel, resolve_models
+from servable_core.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from servable_core.lifecycle import ServableId
+from servable_core.server_core.version_labels import check_label, find_version
+from servable_core.sources.version_selection import (
+    SpecificVersions,
+    VersionPolicy,
+    select_present,
+)
+from transforms.model_versions import ResolvedModel, list_versions, resolve_models
 from transforms.storage import absolute_path, file_system_for
 
 _RUNNABLE_PLATFORM = "tensorflow"
@@ -34,8 +40,10 @@ def resolve_selected_models(selection: ModelSelection) -> list[ResolvedModel]:
     """Returns all versions to run, checked and fingerprinted.
 
     Raises:
-        InvalidArgumentError: The config file is wrong, or lists what cannot be run.
-        NotFoundError: No such file, model, label, path or version.
+        InvalidArgumentError: The config file is wrong, lists what cannot be run, or has no such
+            label.
+        FailedPreconditionError: The label is that of a version that is not served.
+        NotFoundError: No such file, model, path or version.
         DataLossError: A selected version is corrupt or half-copied.
     """
     if selection.model_config_file is None:
@@ -88,12 +96,22 @@ def select_models(config: ServerConfig, path: str, name: str | None) -> list[Mod
 def _version_policy(model: ModelConfig, label: str | None, path: str) -> VersionPolicy:
     if label is None:
         return model.versions
-    if label not in model.version_labels:
-        known = ", ".join(model.version_labels) or "none"
-        raise NotFoundError(
-            f"--version_label={label}: {_place(model, path)} has no such label (its labels: {known}); add it, or choose another model with --model_name"
-        )
-    return SpecificVersions((model.version_labels[label],))
+    try:
+        return SpecificVersions((_labelled_version(model, label, path),))
+    except (InvalidArgumentError, FailedPreconditionError) as error:
+        raise type(error)(
+            f"--version_label={label}, --model_config_file={path}: {error}; or choose another model with --model_name"
+        ) from error
+
+
+def _labelled_version(model: ModelConfig, label: str, path: str) -> int:
+    """Returns the version that a server of this configuration would answer with."""
+    version = find_version({model.name: model.version_labels}, model.name, label)
+    served = select_present(
+        model.versions, list(list_versions(model.base_path, _place(model, path)))
+    )
+    check_label(label, ServableId(model.name, version), lambda each: each.version in served)
+    return version
 
 
 def _place(model: ModelConfig, path: str) -> str:

@@ -205,7 +205,11 @@ class TestPrecompute:
             ),
             ([RANKER], ["--model_version=1"], "--model_version=1 does not go with"),
             ([RANKER], ["--model_name=other"], "lists ranker"),
-            ([RANKER], ["--version_label=beta"], "no such label (its labels: canary, stable)"),
+            (
+                [RANKER],
+                ["--version_label=beta"],
+                "no version label 'beta'; its labels: 'canary', 'stable'",
+            ),
             ([RANKER, GONE], [], "model 'gone' of --model_config_file="),
             ([WORDS], [], "a job cannot run the platform 'lookup_table'"),
             ([], [], "lists no models"),
