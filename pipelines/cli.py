@@ -146,12 +146,22 @@ def _precompute_options(args: list[str]) -> Any:
     execution_fields = ExecutionOptions.__dataclass_fields__
     execution = {name: known.pop(name) for name in list(known) if name in execution_fields}
     given = {name: value for name, value in execution.items() if value is not None}
-    lists = ("input", "input_map", "passthrough", "output_tensors")
+    if known["batching_parameters_file"]:
+        given["batching_parameters"] = _read_batching_parameters(known["batching_parameters_file"])
+    lists = ("input", "input_map", "passthrough", "output_tensors", "pad_values")
     for name in lists:
         known[name] = None if known[name] is None else tuple(_flatten(name, known[name]))
     return PrecomputeOptions(
         **known, execution=ExecutionOptions(**given), beam_args=tuple(beam_args)
     )
+
+
+def _read_batching_parameters(path: str) -> Any:
+    from servable_core.config import read_batching_parameters
+    from transforms.storage import absolute_path, file_system_for
+
+    where = absolute_path(path)
+    return read_batching_parameters(where, file_system=file_system_for(where))
 
 
 def _flatten(name: str, values: Sequence[str]) -> list[str]:
@@ -248,6 +258,14 @@ def precompute_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="input bytes of a unit (default: 64 MiB)",
     )
+    add(
+        "--pad_variable_length_inputs",
+        action="store_true",
+        default=None,
+        help="pad lists of varying length, also for inputs without a mask or lengths",
+    )
+    add("--pad_values", action="append", metavar="T=V", help="what to pad with (default: zero)")
+    add("--length_ladder", type=_whole_numbers, metavar="N,N", help="lengths to pad to")
     add("--unit_rows", type=_whole_number, metavar="N", help="rows of a unit (default: 1,000,000)")
     add("--limit", type=_whole_number, metavar="N", help="only the first N rows")
     add(
@@ -259,9 +277,39 @@ def precompute_parser() -> argparse.ArgumentParser:
     add("--dry_run", action="store_true", help="plan, bind, run one batch, print the plan and stop")
     add(
         "--max_batch_size",
+        type=_batch_size,
+        metavar="N",
+        help="rows of a batch; auto (default) finds them by measuring",
+    )
+    add(
+        "--max_batch_cells",
         type=_whole_number,
         metavar="N",
-        help="rows of a batch (default: by row size)",
+        help="rows times padded length of a batch (default: found by measuring)",
+    )
+    add(
+        "--allowed_batch_sizes",
+        type=_whole_numbers,
+        metavar="N,N",
+        help="sizes that batches are padded to (default: any)",
+    )
+    add("--batch_padding_policy", metavar="P", help="PAD_UP (default) or BATCH_DOWN")
+    add(
+        "--batch_timeout_micros",
+        type=_whole_number,
+        metavar="N",
+        help="how long a batch that is not full waits for rows (default: 0)",
+    )
+    add(
+        "--max_enqueued_batches",
+        type=_whole_number,
+        metavar="N",
+        help="batches waiting per model (default: 4 per batch thread)",
+    )
+    add(
+        "--batching_parameters_file",
+        metavar="FILE",
+        help="text proto BatchingParameters, as of a model server; flags override it",
     )
     add(
         "--num_batch_threads",
@@ -288,6 +336,14 @@ def _whole_number(text: str) -> int:
         return int(text.replace("_", ""))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(_whole_number(part) for part in text.split(","))
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else _whole_number(text)
 
 
 def _inspect(args: list[str]) -> int:

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from servable_core.batching.length_ladder import LengthLadder
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.sources.version_selection import VersionPolicy, parse_version_policy
+from transforms.batching_options import batching_parameters
 from transforms.execution import ExecutionOptions
-from transforms.input_map import parse_input_map, parse_renames
+from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.inputs import FORMATS
 from transforms.model_config import ModelSelection
 from transforms.plan import Plan
@@ -25,6 +27,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "output_tensors": (),
     "unit_bytes": 64 << 20,
     "unit_rows": 1_000_000,
+    "pad_variable_length_inputs": False,
+    "pad_values": (),
+    "length_ladder": (),
     "deterministic": False,
 }
 
@@ -55,11 +60,15 @@ class PrecomputeOptions:
         unit_bytes: Input bytes of a unit.
         unit_rows: Rows of a unit.
         limit: Only the first rows.
+        pad_variable_length_inputs: Pad all lists of varying length, also for inputs without a mask.
+        pad_values: `tensor=value` entries; zero or empty where not given.
+        length_ladder: Lengths to pad to.
         deterministic: Byte-identical output, however often the job is killed and resumed.
         if_exists: What to do with a non-empty output directory: error, overwrite or resume.
         take_over: Take a lock that another launcher holds on a remote output directory.
         dry_run: Plan, bind and run one batch, then stop.
         verbose: Show tracebacks and the libraries' own logs.
+        batching_parameters_file: Where `execution.batching_parameters` come from.
         execution: How workers run.
         beam_args: Arguments for Beam.
     """
@@ -82,11 +91,15 @@ class PrecomputeOptions:
     unit_bytes: int | None = None
     unit_rows: int | None = None
     limit: int | None = None
+    pad_variable_length_inputs: bool | None = None
+    pad_values: tuple[str, ...] | None = None
+    length_ladder: tuple[int, ...] | None = None
     deterministic: bool | None = None
     if_exists: str = "error"
     take_over: bool = False
     dry_run: bool = False
     verbose: bool = False
+    batching_parameters_file: str | None = None
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     beam_args: tuple[str, ...] = ()
 
@@ -107,6 +120,9 @@ class PrecomputeOptions:
         self._check_models()
         parse_input_map(self.input_map or ())
         parse_renames(self.output_tensors or ())
+        parse_pad_values(self.pad_values or ())
+        LengthLadder(rungs=self.length_ladder or ())
+        batching_parameters(self.execution, None)
         self._bounds()
 
     @property
@@ -127,7 +143,13 @@ class PrecomputeOptions:
         """Returns the execution options that are not the defaults."""
         defaults = ExecutionOptions()
         values = {each.name: getattr(self.execution, each.name) for each in fields(defaults)}
-        return {name: value for name, value in values.items() if value != getattr(defaults, name)}
+        said = values.pop("batching_parameters")
+        given = {name: value for name, value in values.items() if value != getattr(defaults, name)}
+        if isinstance(given.get("allowed_batch_sizes"), tuple):
+            given["allowed_batch_sizes"] = ",".join(map(str, given["allowed_batch_sizes"]))
+        if said is not None and self.batching_parameters_file:
+            given["batching_parameters_file"] = absolute_path(self.batching_parameters_file)
+        return given
 
     def given_content(self) -> dict[str, Any]:
         """Returns the flags that decide what is written, as far as they were given."""
@@ -170,6 +192,9 @@ class PrecomputeOptions:
             postprocess=self.postprocess,
             bounds=self._bounds(),
             limit=self.limit,
+            pad_variable_length_inputs=self._value("pad_variable_length_inputs"),
+            pad_values=self._value("pad_values"),
+            length_ladder=self._value("length_ladder"),
             deterministic=self._value("deterministic"),
             flags=self.effective_content(),
         )
@@ -191,11 +216,13 @@ class PrecomputeOptions:
                 raise FailedPreconditionError(
                     f"--{name}={_words(value)} conflicts with the plan in {self.output_path}, which has {_words(planned)}; leave the flag out to resume, or start anew with --if_exists=overwrite"
                 )
-        recorded, asked = plan.content.deterministic_batch_size, self.execution.max_batch_size
-        if recorded is not None and asked not in (None, recorded):
-            raise FailedPreconditionError(
-                f"--max_batch_size={asked} conflicts with the deterministic plan in {self.output_path}, which has {recorded}"
-            )
+        for name in ("batch_size", "batch_cells"):
+            recorded = getattr(plan.content, f"deterministic_{name}")
+            asked = getattr(self.execution, f"max_{name}")
+            if recorded is not None and asked not in (None, recorded):
+                raise FailedPreconditionError(
+                    f"--max_{name}={asked} conflicts with the deterministic plan in {self.output_path}, which has {recorded}"
+                )
 
     def _value(self, name: str) -> Any:
         given = getattr(self, name)
@@ -240,6 +267,9 @@ CONTENT_FLAGS = (
     "unit_bytes",
     "unit_rows",
     "limit",
+    "pad_variable_length_inputs",
+    "pad_values",
+    "length_ladder",
     "deterministic",
 )
 _PATH_FLAGS = frozenset({"model_base_path", "model_config_file", "input"})

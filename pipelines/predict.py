@@ -13,16 +13,17 @@ import pyarrow as pa
 from servable_core.errors import InternalError, InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec, find_signature
 from servable_core.sources.version_selection import parse_version_policy
+from transforms.batching_options import padding_options
 from transforms.binding import bind, closest
 from transforms.execution import ExecutionOptions, batch_size_for
 from transforms.infer import InFlightWindow, infer_batches
 from transforms.input_batch import InputBatch
-from transforms.input_map import parse_input_map, parse_renames
+from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.model_versions import resolve_models
 from transforms.outputs import OutputLayout, plan_outputs, to_record_batch
 from transforms.tensors import to_tensors
 from transforms.user_functions import BatchFunction, checked_function
-from transforms.worker_core import WorkerCoreConfig, acquired_core
+from transforms.worker_core import SessionRequest, WorkerCoreConfig, acquired_core
 
 _MAX_BATCHES_IN_FLIGHT = 64
 _MAX_BYTES_IN_FLIGHT = 256 << 20
@@ -39,6 +40,8 @@ def predict(
     output_tensors: Sequence[str] = (),
     preprocess: BatchFunction | None = None,
     max_batch_size: int | None = None,
+    pad_variable_length_inputs: bool = False,
+    pad_values: Sequence[str] = (),
 ) -> pa.Table:
     """Returns the model's outputs for the rows of `table`, in their order.
 
@@ -54,7 +57,10 @@ def predict(
         passthrough: Columns of `table` to put before the outputs.
         output_tensors: Outputs to keep, `old=new` renames; all if empty.
         preprocess: Applied to each batch first; must keep the rows.
-        max_batch_size: Rows of a batch; chosen by the size of a row if None.
+        max_batch_size: Rows of a batch; found by measuring if None.
+        pad_variable_length_inputs: Whether lists of varying length are padded, also for inputs
+            without a mask or lengths.
+        pad_values: What to pad inputs with, `tensor=value` entries; zero where not given.
 
     Returns:
         A table of `len(table)` rows: pass-through columns, then one column for each output.
@@ -79,14 +85,24 @@ def predict(
         parse_input_map(input_map),
         has_records=False,
         model=model.label,
+        pads_all=pad_variable_length_inputs,
     )
     layout = _layout(signature, sample, passthrough, output_tensors, model.label)
     batch_size = max_batch_size or batch_size_for(
         [(each.tensor, each.row_shape) for each in binding.inputs]
     )
-    config = WorkerCoreConfig(models=(model.pinned,), execution=ExecutionOptions())
+    execution = ExecutionOptions(max_batch_size=max_batch_size)
+    config = WorkerCoreConfig(models=(model.pinned,), execution=execution)
+    request = SessionRequest(
+        model=model.pinned,
+        signature_name=signature_name,
+        outputs=tuple(layout.tensors),
+        batch_size=batch_size,
+        padding=padding_options(signature, binding, parse_pad_values(pad_values), ()),
+        is_ragged=any(each.is_padded for each in binding.inputs),
+    )
     with acquired_core(config) as core:
-        session = core.session(model.pinned, signature_name, tuple(layout.tensors), batch_size)
+        session = core.session(request)
         inferred = infer_batches(
             _batches(table, batch_size, preprocess),
             lambda batch: [session.submit(to_tensors(batch, binding))],
@@ -95,6 +111,7 @@ def predict(
             ),
             timeout_secs=ExecutionOptions().batch_timeout_secs,
             check=lambda: None,
+            flush=lambda all_rows: session.flush() if all_rows else session.flush_oldest(),
         )
         result = pa.Table.from_batches(
             [to_record_batch(each.batch.columns, each.outputs[0], layout) for each in inferred]

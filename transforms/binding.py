@@ -7,15 +7,16 @@ Pure: a signature and an Arrow schema in, a `Binding` or one message about all t
 import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from servable_core.batching.padding import Derivation
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec, TensorSpec
 from transforms.casts import Cast, cast_between
 from transforms.input_batch import RECORD_COLUMN
-from transforms.input_map import ColumnSource
+from transforms.input_map import ColumnSource, padded_columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,14 +26,18 @@ class BoundInput:
     Attributes:
         tensor: The signature's input.
         columns: Columns it is made of; `(RECORD_COLUMN,)` for serialized Examples.
-        row_shape: Shape of one row, without the batch dimension.
+        row_shape: Shape of one row, without the batch dimension; -1 where it varies.
         cast: Conversion of the values.
+        is_padded: Whether its rows have different lengths, and are padded when batches are made.
+        derivation: What of the column is fed, if not its values: made when the column is padded.
     """
 
     tensor: TensorSpec
     columns: tuple[str, ...]
     row_shape: tuple[int, ...]
     cast: Cast
+    is_padded: bool = False
+    derivation: Derivation | None = None
 
     @property
     def takes_records(self) -> bool:
@@ -41,7 +46,11 @@ class BoundInput:
 
     def __str__(self) -> str:
         source = "serialized Examples" if self.takes_records else ", ".join(self.columns)
-        note = f" ({self.cast})" if str(self.cast) else ""
+        if self.derivation is not None:
+            source = f"{self.derivation.value}({source})"
+        notes = [str(self.cast)] if str(self.cast) else []
+        notes += ["padded"] if self.is_padded else []
+        note = f" ({', '.join(notes)})" if notes else ""
         return f"{self.tensor} <- {source}{note}"
 
 
@@ -75,6 +84,7 @@ def bind(
     has_records: bool,
     model: str,
     other_inputs: Collection[str] = (),
+    pads_all: bool = False,
 ) -> Binding:
     """Binds every input of `signature`.
 
@@ -86,11 +96,12 @@ def bind(
             feature of its name is fed as they are.
         model: Name for messages.
         other_inputs: Inputs that only other versions of the same job have; `input_map` may name them.
+        pads_all: Whether lists of varying length are padded, also without a mask or lengths.
 
     Raises:
         InvalidArgumentError: Something does not fit; one message lists all of it.
     """
-    results = try_bind(signature, schema, input_map, has_records=has_records)
+    results = try_bind(signature, schema, input_map, has_records=has_records, pads_all=pads_all)
     problems = [each for each in results if isinstance(each, str)]
     names = [each.name for each in signature.inputs]
     unknown = sorted(set(input_map) - {*names, *other_inputs})
@@ -112,10 +123,11 @@ def try_bind(
     input_map: Mapping[str, ColumnSource],
     *,
     has_records: bool,
+    pads_all: bool = False,
 ) -> list[BoundInput | str]:
     """Returns for each input how it binds, or in words why it does not."""
     only_input = len(signature.inputs) == 1
-    return [
+    results = [
         _bind_input(
             tensor,
             schema,
@@ -125,6 +137,33 @@ def try_bind(
         )
         for tensor in signature.inputs
     ]
+    wanted = padded_columns(input_map)
+    padded = [
+        _padded(each, wanted, pads_all=pads_all) if isinstance(each, BoundInput) else each
+        for each in results
+    ]
+    return [_with_source(each, padded) for each in padded]
+
+
+def _padded(bound: BoundInput, wanted: Collection[str], *, pads_all: bool) -> BoundInput:
+    """Marks an input of varying length as padded, if that was asked for."""
+    varies = bound.derivation is None and bound.row_shape[:1] == (-1,)
+    if varies and (pads_all or bound.columns[0] in wanted):
+        return replace(bound, is_padded=True)
+    return bound
+
+
+def _with_source(
+    bound: BoundInput | str, all_bound: Sequence[BoundInput | str]
+) -> BoundInput | str:
+    """Checks that a mask, or lengths, have an input that they belong to."""
+    if isinstance(bound, str) or bound.derivation is None:
+        return bound
+    column = bound.columns[0]
+    for each in all_bound:
+        if isinstance(each, BoundInput) and each.is_padded and each.columns == (column,):
+            return bound
+    return f"input {bound.tensor}: {bound.derivation.value}({column}) describes how column {column!r} is padded, but no input of varying length is fed with it"
 
 
 def _bind_input(
@@ -139,13 +178,9 @@ def _bind_input(
         return f"input {tensor.name!r} is ragged or sparse, which cannot be fed yet"
     if tensor.shape == ():
         return f"input {tensor.name!r} is a scalar without a batch dimension: it cannot be fed rows"
+    source = source or _source_by_name(tensor, schema, has_records=has_records)
     if source is None:
-        if tensor.name in schema.names:
-            source = ColumnSource(columns=(tensor.name,), stacked=False)
-        elif has_records and _is_string_vector(tensor):
-            source = ColumnSource(columns=(RECORD_COLUMN,), stacked=False)
-        else:
-            return _unbound(tensor, schema, only_input=only_input)
+        return _unbound(tensor, schema, only_input=only_input)
     if source.columns == (RECORD_COLUMN,):
         return _bind_records(tensor, has_records=has_records)
     missing = [name for name in source.columns if name not in schema.names]
@@ -153,6 +188,31 @@ def _bind_input(
         hints = "; ".join(f"{name!r}{closest(name, schema.names)}" for name in missing)
         return f"input {tensor}: --input_map names a column that the data do not have: {hints}"
     return _bind_columns(tensor, source, schema)
+
+
+def _source_by_name(
+    tensor: TensorSpec, schema: pa.Schema, *, has_records: bool
+) -> ColumnSource | None:
+    if tensor.name in schema.names:
+        return ColumnSource(columns=(tensor.name,), stacked=False)
+    if has_records and _is_string_vector(tensor):
+        return ColumnSource(columns=(RECORD_COLUMN,), stacked=False)
+    return None
+
+
+def _bind_derived(tensor: TensorSpec, column: str, derivation: Derivation) -> BoundInput | str:
+    is_mask = derivation is Derivation.MASK
+    expected: tuple[None, ...] = (None, None) if is_mask else (None,)
+    if tensor.shape not in (None, expected) or tensor.dtype in ("string", "composite"):
+        shape = "[None, None]" if is_mask else "[None]"
+        return f"input {tensor} cannot be {derivation.value}({column}), which is {shape} of bool, integers or floats"
+    return BoundInput(
+        tensor=tensor,
+        columns=(column,),
+        row_shape=(-1,) if is_mask else (),
+        cast=Cast.SAME,
+        derivation=derivation,
+    )
 
 
 def _is_string_vector(tensor: TensorSpec) -> bool:
@@ -168,6 +228,8 @@ def _bind_records(tensor: TensorSpec, *, has_records: bool) -> BoundInput | str:
 
 
 def _bind_columns(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -> BoundInput | str:
+    if source.derivation is not None:
+        return _bind_derived(tensor, source.columns[0], source.derivation)
     twice = [name for name in source.columns if schema.names.count(name) > 1]
     if twice:
         return f"input {tensor}: the data have several columns called {twice[0]!r}; rename them"

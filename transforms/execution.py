@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from servable_core.batching.batch_queue import BatchPaddingPolicy
+from servable_core.config import BatchingParameters
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.saved_model.tensorflow_runtime import TensorFlowThreads
 from servable_core.servables.signature import TensorSpec
@@ -14,7 +16,19 @@ _TARGET_BATCH_BYTES = 1 << 20
 _MAX_BATCH_BYTES = 16 << 20  # so that many batches fit into what may be in flight
 _INPUTS_PER_TARGET = 4
 _MIN_BATCH_ROWS = 32
+_VARYING_SIZE = 64
 _MAX_BATCH_ROWS = 65_536
+
+
+AUTO = "auto"
+PADDING_POLICIES = tuple(each.value for each in BatchPaddingPolicy)
+_COUNTS = (
+    "max_batch_size",
+    "max_batch_cells",
+    "max_enqueued_batches",
+    "num_batch_threads",
+    "max_in_flight_bytes",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +36,15 @@ class ExecutionOptions:
     """Options of one worker process.
 
     Attributes:
-        max_batch_size: Rows of a batch at most; None chooses by the size of a row.
+        max_batch_size: Rows of a batch at most; "auto" finds them by measuring; None takes what
+            files say, or else is "auto".
+        max_batch_cells: Rows times padded length of a batch at most, where inputs are ragged; None
+            finds them likewise.
+        allowed_batch_sizes: Sizes that batches are padded to; None takes what files say.
+        batch_padding_policy: "PAD_UP" or "BATCH_DOWN", where only some sizes are allowed.
+        batch_timeout_micros: How long a batch that is not full waits for more rows.
+        max_enqueued_batches: Batches that wait for a thread, per model.
+        batching_parameters: What the batching parameters file says.
         num_batch_threads: Model calls at the same time; None means one per usable core, or two
             per GPU.
         batch_timeout_secs: A model call that takes longer fails its unit.
@@ -30,17 +52,28 @@ class ExecutionOptions:
         max_unit_retries: Further attempts at a unit after an input or output error that may pass.
     """
 
-    max_batch_size: int | None = None
+    max_batch_size: int | str | None = None
+    max_batch_cells: int | None = None
+    allowed_batch_sizes: tuple[int, ...] | None = None
+    batch_padding_policy: str = "PAD_UP"
+    batch_timeout_micros: int | None = None
+    max_enqueued_batches: int | None = None
+    batching_parameters: BatchingParameters | None = None
     num_batch_threads: int | None = None
     batch_timeout_secs: float = 600.0
     max_in_flight_bytes: int = 256 << 20
     max_unit_retries: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("max_batch_size", "num_batch_threads", "max_in_flight_bytes"):
+        for name in _COUNTS:
             value = getattr(self, name)
-            if value is not None and value < 1:
+            is_auto = name == "max_batch_size" and value == AUTO
+            if value is not None and not is_auto and value < 1:
                 raise InvalidArgumentError(f"--{name} must be 1 or more, got {value}")
+        if self.batch_padding_policy not in PADDING_POLICIES:
+            raise InvalidArgumentError(
+                f"--batch_padding_policy must be one of {', '.join(PADDING_POLICIES)}, got {self.batch_padding_policy!r}"
+            )
         if not self.batch_timeout_secs > 0:  # nor NaN
             raise InvalidArgumentError(
                 f"--batch_timeout_secs must be positive, got {self.batch_timeout_secs}"
@@ -111,7 +144,9 @@ def _text(path: Path) -> str:
 
 def batch_threads(options: ExecutionOptions, num_gpus: int) -> int:
     """Returns the number of batch threads: as asked, else two per GPU, else one per core."""
-    return options.num_batch_threads or 2 * num_gpus or usable_cores()
+    said = options.batching_parameters
+    from_file = said.num_batch_threads if said else None
+    return options.num_batch_threads or from_file or 2 * num_gpus or usable_cores()
 
 
 def tensorflow_threads(num_batch_threads: int, num_gpus: int) -> TensorFlowThreads:
@@ -133,7 +168,7 @@ def batch_size_for(inputs: Sequence[tuple[TensorSpec, tuple[int, ...]]]) -> int:
     call, so signatures with many inputs get batches that are larger in proportion, up to a bound.
 
     Args:
-        inputs: Each input with the shape of one row; sizes of -1 are counted as 1.
+        inputs: Each input with the shape of one row; sizes of -1 are counted as 64.
     """
     row_bytes = sum(_row_bytes(tensor, row_shape) for tensor, row_shape in inputs)
     target = _TARGET_BATCH_BYTES * max(1, len(inputs) // _INPUTS_PER_TARGET)
@@ -146,7 +181,7 @@ def _row_bytes(tensor: TensorSpec, row_shape: tuple[int, ...]) -> int:
     item_bytes = {"string": 256, "bool": 1}.get(tensor.dtype)
     if item_bytes is None:
         item_bytes = 2 if tensor.dtype == "bfloat16" else _numpy_item_bytes(tensor.dtype)
-    return item_bytes * math.prod(abs(size) for size in row_shape)
+    return item_bytes * math.prod(_VARYING_SIZE if size < 0 else size for size in row_shape)
 
 
 def _numpy_item_bytes(dtype: str) -> int:

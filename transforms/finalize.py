@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
 from servable_core.runtime.executor import create_executor
+from transforms.batching_report import merge_workers
 from transforms.formats.parquet import read_footer
 from transforms.plan import Plan
 from transforms.receipts import (
@@ -141,6 +142,7 @@ def _manifest(plan: Plan, receipts: Sequence[Receipt]) -> dict[str, Any]:
         "bytes_read": plan.size_bytes,
         "bytes_written": sum(each.size_bytes for each in files),
         "batches": sum(receipt.num_batches for receipt in receipts),
+        "batching": merge_workers((each.worker, each.batching) for each in receipts),
         "peak_rss_bytes": max(receipt.peak_rss_bytes for receipt in receipts),
         "models": [
             {

@@ -5,14 +5,14 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
-from servable_core.errors import DeadlineExceededError
+from servable_core.batching.row_errors import RowErrors
+from servable_core.errors import DeadlineExceededError, InternalError, error_for_code
 from servable_core.runtime.stack_dump import all_stacks
 from transforms.input_batch import InputBatch
 
-Outputs = dict[str, np.ndarray]
+Outputs = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,7 @@ def infer_batches(
     window: InFlightWindow,
     timeout_secs: float,
     check: Callable[[], None],
+    flush: Callable[[bool], None] = lambda _: None,
 ) -> Generator[InferredBatch, None, None]:
     """Yields every batch with its outputs, in input order.
 
@@ -63,6 +64,8 @@ def infer_batches(
         window: Bound of what is in flight.
         timeout_secs: How long to wait for one batch, be it for its result or for room for it.
         check: Called per batch; raises to stop the job.
+        flush: Lets rows run that wait for others to share a batch with: with True all of them, for
+            no more will come; with False the oldest, for no more will come until they are done.
 
     Raises:
         DeadlineExceededError: A model call hangs; the message has the stacks of all threads.
@@ -80,8 +83,11 @@ def infer_batches(
                 or len(pending) > window.max_batches
                 or (len(pending) > 1 and pending_bytes > window.max_bytes)
             ):
+                if not _is_done(pending[0]):
+                    flush(False)
                 pending_bytes -= pending[0].batch.size_bytes
                 yield _wait(pending.popleft(), timeout_secs)
+        flush(True)
         while pending:
             check()
             yield _wait(pending.popleft(), timeout_secs)
@@ -109,11 +115,20 @@ def _is_done(pending: _Pending) -> bool:
 def _wait(pending: _Pending, timeout_secs: float) -> InferredBatch:
     try:
         outputs = tuple(future.result(timeout_secs) for future in pending.futures)
+    except RowErrors as error:
+        raise _of_row(pending.batch, error) from error
     except FutureTimeoutError as error:
         if isinstance(error, DeadlineExceededError):
             raise
         raise _too_slow(pending.batch, timeout_secs) from error
     return InferredBatch(batch=pending.batch, outputs=outputs)
+
+
+def _of_row(batch: InputBatch, error: RowErrors) -> Exception:
+    """Returns the error of the first row that failed, which says where that row comes from."""
+    row, cause = next(iter(error.errors.items()))
+    message = f"{batch.locate(row)}: {cause}"
+    return error_for_code(error.code.value, message) or InternalError(message)
 
 
 def _too_slow(batch: InputBatch, timeout_secs: float) -> DeadlineExceededError:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from transforms.bad_records import BadRecord
+
 RECORD_COLUMN = "__record__"
 SOURCE_FILE_COLUMN = "source_file"
 SOURCE_ROW_COLUMN = "source_row"
@@ -39,6 +41,8 @@ class InputBatch:
         records_bytes: Memory that `records` take, which the tensor does not tell.
         input_bytes: About how many bytes of the input they were; 0 where the reader cannot tell.
         origins: Where the rows come from, in their order; empty if they come from no file.
+        bad_records: Records that were read just before, or among, these rows, but are none of them,
+            since they failed. Slices other than the first rows have none.
     """
 
     columns: pa.RecordBatch
@@ -46,6 +50,7 @@ class InputBatch:
     records_bytes: int = 0
     input_bytes: int = 0
     origins: tuple[Origin, ...] = ()
+    bad_records: tuple[BadRecord, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -68,6 +73,7 @@ class InputBatch:
             records_bytes=0 if records is None else _content_bytes(records),
             input_bytes=self.input_bytes * (stop - start) // max(1, self.num_rows),
             origins=cut_origins(self.origins, start, stop),
+            bad_records=self.bad_records if start == 0 else (),
         )
 
     def locate(self, row: int) -> str:
@@ -122,6 +128,7 @@ def concat_batches(batches: list[InputBatch]) -> InputBatch:
         records_bytes=sum(each.records_bytes for each in batches),
         input_bytes=sum(each.input_bytes for each in batches),
         origins=tuple(origin for each in batches for origin in each.origins),
+        bad_records=tuple(bad for each in batches for bad in each.bad_records),
     )
 
 

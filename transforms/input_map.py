@@ -1,9 +1,13 @@
 """`--input_map`: which columns feed which signature input."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from servable_core.batching.padding import Derivation
 from servable_core.errors import InvalidArgumentError
+
+_DERIVED = re.compile(r"(mask|len)\((.+)\)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,14 +17,16 @@ class ColumnSource:
     Attributes:
         columns: One column, or several that are stacked side by side into a matrix.
         stacked: Whether the user wrote a list, `[c1,c2]`; a list of one column is a matrix, too.
+        derivation: What of the column is fed, `mask(c)` or `len(c)`; None for its values.
     """
 
     columns: tuple[str, ...]
     stacked: bool
+    derivation: Derivation | None = None
 
 
 def parse_input_map(entries: Sequence[str]) -> dict[str, ColumnSource]:
-    """Parses `tensor=column` and `tensor=[c1,c2,...]`.
+    """Parses `tensor=column`, `tensor=[c1,c2,...]`, `tensor=mask(column)` and `tensor=len(column)`.
 
     Raises:
         InvalidArgumentError: An entry has another form, or names a tensor again.
@@ -30,7 +36,7 @@ def parse_input_map(entries: Sequence[str]) -> dict[str, ColumnSource]:
         tensor, separator, source = entry.partition("=")
         if not separator or not tensor.strip() or not source.strip():
             raise InvalidArgumentError(
-                f"--input_map={entry} is not of the form tensor=column or tensor=[column1,column2]"
+                f"--input_map={entry} is not of the form tensor=column, tensor=[column1,column2], tensor=mask(column) or tensor=len(column)"
             )
         if tensor.strip() in sources:
             raise InvalidArgumentError(f"--input_map names the input {tensor.strip()!r} twice")
@@ -39,6 +45,10 @@ def parse_input_map(entries: Sequence[str]) -> dict[str, ColumnSource]:
 
 
 def _parse_source(entry: str, source: str) -> ColumnSource:
+    derived = _DERIVED.fullmatch(source)
+    if derived:
+        column = derived[2].strip()
+        return ColumnSource(columns=(column,), stacked=False, derivation=Derivation(derived[1]))
     if not source.startswith("["):
         return ColumnSource(columns=(source,), stacked=False)
     names = tuple(name.strip() for name in source.removeprefix("[").removesuffix("]").split(","))
@@ -47,6 +57,28 @@ def _parse_source(entry: str, source: str) -> ColumnSource:
             f"--input_map={entry}: a list of columns is written tensor=[column1,column2]"
         )
     return ColumnSource(columns=names, stacked=True)
+
+
+def padded_columns(input_map: Mapping[str, ColumnSource]) -> frozenset[str]:
+    """Returns the columns whose rows are padded, because their mask or lengths are wanted."""
+    return frozenset(each.columns[0] for each in input_map.values() if each.derivation is not None)
+
+
+def parse_pad_values(entries: Sequence[str]) -> dict[str, str]:
+    """Parses `--pad_values`, `tensor=value` entries.
+
+    Raises:
+        InvalidArgumentError: An entry has another form, or names a tensor again.
+    """
+    values: dict[str, str] = {}
+    for entry in entries:
+        tensor, separator, value = entry.partition("=")
+        if not separator or not tensor:
+            raise InvalidArgumentError(f"--pad_values={entry} is not of the form tensor=value")
+        if tensor in values:
+            raise InvalidArgumentError(f"--pad_values names the input {tensor!r} twice")
+        values[tensor] = value
+    return values
 
 
 def parse_renames(entries: Sequence[str]) -> Mapping[str, str]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from servable_core.batching.ragged_array import RaggedArray
 from servable_core.errors import InternalError, InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec
 from transforms.binding import closest
@@ -83,7 +85,7 @@ def _check_collisions(copied: Sequence[str], tensors: Mapping[str, str]) -> None
 
 
 def to_record_batch(
-    columns: pa.RecordBatch, outputs: Mapping[str, np.ndarray], layout: OutputLayout
+    columns: pa.RecordBatch, outputs: Mapping[str, Any], layout: OutputLayout
 ) -> pa.RecordBatch:
     """Returns the rows of an output file: copied columns beside the model's outputs."""
     arrays = {name: columns.column(name) for name in layout.copied}
@@ -94,12 +96,14 @@ def to_record_batch(
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=pa.schema(fields))
 
 
-def _to_array(values: np.ndarray, num_rows: int, output: str) -> pa.Array:
+def _to_array(values: np.ndarray | RaggedArray, num_rows: int, output: str) -> pa.Array:
     """Returns `[N]` and `[N, 1]` as scalars, anything larger as (nested) fixed-size lists."""
     if len(values) != num_rows:
         raise InternalError(
             f"output {output!r} has {len(values)} rows for {num_rows} rows of input"
         )
+    if isinstance(values, RaggedArray):
+        return _to_list_array(values)
     row_shape = values.shape[1:]
     array = _flat_array(values)
     if row_shape in ((), (1,)):
@@ -112,6 +116,16 @@ def _to_array(values: np.ndarray, num_rows: int, output: str) -> pa.Array:
     for size in reversed(row_shape):
         array = pa.FixedSizeListArray.from_arrays(array, size)
     return array
+
+
+def _to_list_array(values: RaggedArray) -> pa.Array:
+    """Returns rows of different lengths as lists."""
+    content = values.values[values.offsets[0] : values.offsets[-1]]
+    array = _flat_array(content)
+    for size in reversed(content.shape[1:]):
+        array = pa.FixedSizeListArray.from_arrays(array, size)
+    offsets = pa.array((values.offsets - values.offsets[0]).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, array)
 
 
 def _flat_array(values: np.ndarray) -> pa.Array:

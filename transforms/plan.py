@@ -22,7 +22,7 @@ from servable_core.errors import FailedPreconditionError
 from servable_core.lifecycle import ServableId
 from transforms.storage import read_bytes, write_bytes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PLAN_DIRECTORY = "_plan"
 PLAN_FILE = f"{PLAN_DIRECTORY}/plan.json"
 _INPUTS_FILE = f"{PLAN_DIRECTORY}/inputs.parquet"
@@ -144,6 +144,11 @@ class ContentOptions:
         postprocess: Likewise.
         deterministic_batch_size: Rows of a batch if batches are cut at fixed offsets, else None.
         deterministic_threads: TensorFlow's (intra-op, inter-op) threads if recorded, else None.
+        deterministic_batch_cells: As the batch size, but cells, where inputs are ragged.
+        pad_variable_length_inputs: Whether lists of varying length are padded, also for inputs
+            without a mask or lengths.
+        pad_values: `--pad_values` entries as given.
+        length_ladder: Lengths to pad to; empty for the default ones.
     """
 
     input_format: str
@@ -156,6 +161,10 @@ class ContentOptions:
     postprocess: str | None
     deterministic_batch_size: int | None
     deterministic_threads: tuple[int, int] | None
+    deterministic_batch_cells: int | None = None
+    pad_variable_length_inputs: bool = False
+    pad_values: tuple[str, ...] = ()
+    length_ladder: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

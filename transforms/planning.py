@@ -1,5 +1,6 @@
 """Makes the plan: resolves versions and inputs, binds everything, cuts units. Writes nothing."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
     num_gpus,
 )
 from servable_core.servables.signature import SignatureSpec, find_signature
+from transforms.batching_options import MAX_BATCH_CELLS, padding_options
 from transforms.binding import Binding, bind, closest
 from transforms.execution import (
     ExecutionOptions,
@@ -23,7 +25,7 @@ from transforms.execution import (
 )
 from transforms.formats import parquet, tfrecord
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
-from transforms.input_map import parse_input_map, parse_renames
+from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
 from transforms.model_config import ModelSelection, resolve_selected_models
 from transforms.model_versions import ResolvedModel
@@ -54,6 +56,9 @@ class PlanRequest:
         postprocess: Likewise.
         bounds: Size of units.
         limit: Only the first rows, or None for all.
+        pad_variable_length_inputs: Whether all lists of varying length are padded.
+        pad_values: `--pad_values` entries.
+        length_ladder: Lengths to pad to; empty for the default ones.
         deterministic: Whether equal plans must give equal bytes.
         flags: The flags as given, to be recorded.
     """
@@ -72,6 +77,9 @@ class PlanRequest:
     limit: int | None
     deterministic: bool
     flags: Mapping[str, Any]
+    pad_variable_length_inputs: bool = False
+    pad_values: tuple[str, ...] = ()
+    length_ladder: tuple[int, ...] = ()
 
 
 def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
@@ -84,7 +92,13 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     load_function("--postprocess", request.postprocess)
     models = resolve_selected_models(request.models)
     signatures = [
-        find_signature(each.signatures, request.signature_name, each.label) for each in models
+        find_signature(
+            each.signatures,
+            request.signature_name,
+            each.label,
+            remedy="choose one with --signature_name",
+        )
+        for each in models
     ]
     files = find_inputs(request.inputs)
     input_format = detect_format(files, request.input_format)
@@ -92,6 +106,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     schemas = _schemas_to_bind(request, files, input_format, description)
     bindings = _bind_all(request, models, signatures, schemas, description)
     _check_outputs(request, models, signatures, schemas)
+    _check_padding(request, signatures, bindings)
     batch_size = min(batch_size_for(_bound_shapes(each)) for each in bindings)
     columns = _read_columns(request, bindings, description)
     _check_sources(request, columns)
@@ -169,10 +184,26 @@ def _bind_all(
             has_records=description.has_records,
             model=model.label,
             other_inputs=all_inputs,
+            pads_all=request.pad_variable_length_inputs,
         )
         for schema in schemas
         for model, signature in zip(models, signatures, strict=True)
     ]
+
+
+def _check_padding(
+    request: PlanRequest, signatures: Sequence[SignatureSpec], bindings: Sequence[Binding]
+) -> None:
+    """Checks that pad values are values of inputs that are padded."""
+    pad_values = parse_pad_values(request.pad_values)
+    padded = {each.tensor.name for binding in bindings for each in binding.inputs if each.is_padded}
+    for name in pad_values:
+        if name not in padded:
+            raise InvalidArgumentError(
+                f"--pad_values names {name!r}, which is no input that is padded{closest(name, sorted(padded))}"
+            )
+    for binding, signature in zip(bindings, itertools.cycle(signatures), strict=False):
+        padding_options(signature, binding, pad_values, request.length_ladder)
 
 
 def _check_outputs(
@@ -296,10 +327,22 @@ def _content(
         output_tensors=request.output_tensors,
         preprocess=request.preprocess,
         postprocess=request.postprocess,
+        pad_variable_length_inputs=request.pad_variable_length_inputs,
+        pad_values=request.pad_values,
+        length_ladder=request.length_ladder,
         deterministic_batch_size=(
-            (execution.max_batch_size or batch_size) if request.deterministic else None
+            _fixed_size(execution, batch_size) if request.deterministic else None
+        ),
+        deterministic_batch_cells=(
+            execution.max_batch_cells or MAX_BATCH_CELLS if request.deterministic else None
         ),
         deterministic_threads=(
             (threads.intra_op, threads.inter_op) if request.deterministic else None
         ),
     )
+
+
+def _fixed_size(execution: ExecutionOptions, batch_size: int) -> int:
+    """Returns the rows of a batch in a deterministic job: as asked, or as planned for this data."""
+    asked = execution.max_batch_size
+    return asked if isinstance(asked, int) else batch_size

@@ -10,21 +10,29 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from servable_core.batching import BatchingSession
 from servable_core.errors import DataLossError
 from servable_core.runtime.clock import Clock
 from servable_core.servables.signature import SignatureSpec
+from transforms.batching_options import batching_parameters, padding_options
+from transforms.batching_report import to_document
 from transforms.binding import Binding, bind
 from transforms.execution import ExecutionOptions
 from transforms.formats.tfrecord import Feature
 from transforms.infer import InferredBatch, InFlightWindow, infer_batches
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
-from transforms.input_map import ColumnSource, parse_input_map, parse_renames
+from transforms.input_map import (
+    ColumnSource,
+    padded_columns,
+    parse_input_map,
+    parse_pad_values,
+    parse_renames,
+)
 from transforms.job_state import JobState
 from transforms.outputs import OutputLayout, copied_columns, plan_outputs, to_record_batch
 from transforms.plan import ContentOptions, PinnedModel, Plan, Unit
@@ -33,11 +41,13 @@ from transforms.read_unit import ReadOptions, read_unit
 from transforms.receipts import OutputFile, Receipt, part_path, read_receipt, write_receipt
 from transforms.tensors import to_tensors
 from transforms.user_functions import BatchFunction, load_function
-from transforms.worker_core import WorkerCore
+from transforms.worker_core import SessionRequest, WorkerCore
 from transforms.write_unit import PartWriter, part_writers
 
 _READ_AHEAD_BYTES = 64 << 20
 _MAX_BATCHES_IN_FLIGHT = 64
+# Enough to find rows of about one length; more would only delay what calibration has found.
+_MAX_RAGGED_IN_FLIGHT = 16
 
 
 class ModelStage:
@@ -53,6 +63,9 @@ class ModelStage:
             for name, source in parse_input_map(content.input_map).items()
             if name in own_inputs  # other versions of the job may have others
         }
+        self._content = content
+        self._session: BatchingSession | None = None
+        self._is_ragged = False
         self.layout: OutputLayout = plan_outputs(
             self.signature,
             copied=copied_columns(content.key, content.passthrough),
@@ -73,14 +86,51 @@ class ModelStage:
                 self._input_map,
                 has_records=batch.records is not None,
                 model=str(self.model.servable_id),
+                pads_all=self._content.pad_variable_length_inputs,
             )
             bound = self._bound = (schema, binding)
         return bound[1]
 
-    def session(self, max_batch_size: int) -> BatchingSession:
-        """Returns the session that batches for this model."""
-        outputs = tuple(self.layout.tensors)
-        return self._core.session(self.model, self.signature.name, outputs, max_batch_size)
+    def session(self, binding: Binding, batch_size: int) -> BatchingSession:
+        """Returns the session that batches for this model; the same for every binding.
+
+        Args:
+            binding: How its inputs are fed.
+            batch_size: Rows of a batch to start with.
+        """
+        if self._session is None:
+            content = self._content
+            self._is_ragged = any(each.is_padded for each in binding.inputs)
+            self._session = self._core.session(
+                SessionRequest(
+                    model=self.model,
+                    signature_name=self.signature.name,
+                    outputs=tuple(self.layout.tensors),
+                    batch_size=batch_size,
+                    padding=padding_options(
+                        self.signature,
+                        binding,
+                        parse_pad_values(content.pad_values),
+                        content.length_ladder,
+                    ),
+                    is_ragged=self._is_ragged,
+                )
+            )
+        return self._session
+
+    def flush(self, *, all_rows: bool) -> None:
+        """Lets rows run that wait for others of their length: all, or the oldest."""
+        if self._session is None or not self._is_ragged:
+            return
+        if all_rows:
+            self._session.flush()
+        else:
+            self._session.flush_oldest()
+
+    def batch_size(self, batch_size: int) -> int:
+        """Returns the rows that batches should be read in now; at first, `batch_size`."""
+        session = self._session
+        return batch_size if session is None or self._is_ragged else session.batch_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +141,7 @@ class UnitJob:
         plan: The plan.
         output: Output directory.
         execution: Limits.
+        core: Models and batching of this process.
         stages: One for each model of the plan.
         preprocess: Applied to each batch that was read, or None.
         postprocess: Applied to each batch before it is written, or None.
@@ -101,6 +152,7 @@ class UnitJob:
     plan: Plan
     output: str
     execution: ExecutionOptions
+    core: WorkerCore
     stages: tuple[ModelStage, ...]
     preprocess: BatchFunction | None
     postprocess: BatchFunction | None
@@ -123,6 +175,7 @@ def create_unit_job(
         plan=plan,
         output=output,
         execution=execution,
+        core=core,
         stages=tuple(ModelStage(core, model, content) for model in plan.models),
         preprocess=load_function("--preprocess", content.preprocess),
         postprocess=load_function("--postprocess", content.postprocess),
@@ -157,6 +210,8 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
             started_secs=started_secs,
             ended_secs=job.clock.wall_time(),
             peak_rss_bytes=peak_rss_bytes(),
+            worker=job.core.token,
+            batching=to_document(job.core.statistics()),
         )
         write_receipt(receipt, job.output, len(job.plan.units))
     except BaseException:
@@ -244,7 +299,7 @@ def _part(job: UnitJob, model: PinnedModel, unit: Unit) -> str:
 
 
 def _read(unit: Unit, job: UnitJob, attempt: _Attempt) -> Iterator[InputBatch]:
-    for batch in read_unit(unit, job.plan.inputs, read_options(job.plan, job.execution)):
+    for batch in read_unit(unit, job.plan.inputs, _read_options(job)):
         attempt.rows_read += batch.num_rows
         if job.preprocess is None:
             yield batch
@@ -262,8 +317,9 @@ def preprocessed(batch: InputBatch, preprocess: BatchFunction, key: str | None) 
     return replace(batch, columns=columns)
 
 
-def read_options(plan: Plan, execution: ExecutionOptions) -> ReadOptions:
-    """Returns what is read of each unit of `plan`."""
+def _read_options(job: UnitJob) -> ReadOptions:
+    plan = job.plan
+    first = batch_rows(plan, job.execution)
     return ReadOptions(
         input_format=plan.content.input_format,
         columns=plan.read_columns,
@@ -273,7 +329,7 @@ def read_options(plan: Plan, execution: ExecutionOptions) -> ReadOptions:
         ),
         with_records=plan.reads_records,
         with_source=plan.content.key is None,
-        batch_rows=batch_rows(plan, execution),
+        batch_rows=lambda: max(stage.batch_size(first) for stage in job.stages),
         fixed_rows=plan.content.deterministic_batch_size is not None,
     )
 
@@ -283,31 +339,50 @@ def _value_type(name: str) -> pa.DataType:
 
 
 def batch_rows(plan: Plan, execution: ExecutionOptions) -> int:
-    """Returns the rows of a batch: as recorded, as asked, or as planned for this data."""
-    return plan.content.deterministic_batch_size or execution.max_batch_size or plan.batch_size_hint
+    """Returns the rows of a batch to begin with: as recorded, as asked, or as planned for this data."""
+    said = execution.max_batch_size or batching_parameters(execution, None).max_batch_size
+    asked = said if isinstance(said, int) else None
+    return plan.content.deterministic_batch_size or asked or plan.batch_size_hint
 
 
 def _infer(batches: Iterator[InputBatch], job: UnitJob) -> Generator[InferredBatch, None, None]:
     size = batch_rows(job.plan, job.execution)
-    sessions = [stage.session(size) for stage in job.stages]
 
-    def submit(batch: InputBatch) -> Sequence["Future[dict[str, np.ndarray]]"]:
-        return [
-            session.submit(
-                to_tensors(batch, stage.binding(batch)),
-                timeout_secs=job.execution.batch_timeout_secs,
-            )
-            for stage, session in zip(job.stages, sessions, strict=True)
-        ]
+    def submit(batch: InputBatch) -> Sequence["Future[dict[str, Any]]"]:
+        return [_submit(batch, stage, size, job.execution) for stage in job.stages]
 
     return infer_batches(
         batches,
         submit,
         window=InFlightWindow(
-            max_batches=_MAX_BATCHES_IN_FLIGHT, max_bytes=job.execution.max_in_flight_bytes
+            max_batches=_MAX_RAGGED_IN_FLIGHT
+            if _is_ragged(job.plan.content)
+            else _MAX_BATCHES_IN_FLIGHT,
+            max_bytes=job.execution.max_in_flight_bytes,
         ),
         timeout_secs=job.execution.batch_timeout_secs,
         check=job.state.abort.check,
+        flush=partial(_flush, job),
+    )
+
+
+def _flush(job: UnitJob, all_rows: bool) -> None:
+    for stage in job.stages:
+        stage.flush(all_rows=all_rows)
+
+
+def _is_ragged(content: ContentOptions) -> bool:
+    return content.pad_variable_length_inputs or bool(
+        padded_columns(parse_input_map(content.input_map))
+    )
+
+
+def _submit(
+    batch: InputBatch, stage: ModelStage, batch_size: int, execution: ExecutionOptions
+) -> "Future[dict[str, Any]]":
+    binding = stage.binding(batch)
+    return stage.session(binding, batch_size).submit(
+        to_tensors(batch, binding), timeout_secs=execution.batch_timeout_secs
     )
 
 

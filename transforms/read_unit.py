@@ -1,6 +1,6 @@
 """Reads the rows of one unit in batches: the first stage of the data flow."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ class ReadOptions:
         features: For TFRecord, how each of `columns` is parsed.
         with_records: Whether serialized Examples are kept beside the columns.
         with_source: Whether `source_file` and `source_row` are added.
-        batch_rows: Rows of a batch.
+        batch_rows: Tells the rows of a batch; asked again and again, for they may change.
         fixed_rows: Whether batches are cut at fixed rows, however large, so that runs are alike.
     """
 
@@ -38,7 +38,7 @@ class ReadOptions:
     features: tuple[tfrecord.Feature, ...]
     with_records: bool
     with_source: bool
-    batch_rows: int
+    batch_rows: Callable[[], int]
     fixed_rows: bool = False
 
 
@@ -56,7 +56,7 @@ def read_unit(
     read = _read_tfrecord if is_tfrecord else _read_parquet
     batches = read(unit, inputs, options)
     if options.fixed_rows:
-        batches = rebatch_exactly(batches, options.batch_rows)
+        batches = rebatch_exactly(batches, options.batch_rows())
     else:
         batches = rebatch_cheaply(batches, options.batch_rows, _MAX_BATCH_BYTES)
     return map(_with_source, batches) if options.with_source else batches
@@ -73,10 +73,12 @@ def _read_tfrecord(
     )
 
 
-def _blocks(unit: Unit, inputs: Sequence[InputFile], block_rows: int) -> Iterator[RecordBlock]:
+def _blocks(
+    unit: Unit, inputs: Sequence[InputFile], block_rows: Callable[[], int]
+) -> Iterator[RecordBlock]:
     for each in unit.ranges:
         path = inputs[each.file_index].path
-        yield from _planned_rows(read_blocks(path, block_rows), path, each)
+        yield from _planned_rows(read_blocks(path, block_rows()), path, each)
 
 
 def _read_parquet(
@@ -90,7 +92,7 @@ def _read_parquet(
 def _parquet_range(path: str, part: UnitRange, options: ReadOptions) -> Iterator[InputBatch]:
     first_row = part.first_row
     for columns in parquet.read_rows(
-        path, part.first_group, part.end_group, options.columns, options.batch_rows
+        path, part.first_group, part.end_group, options.columns, options.batch_rows()
     ):
         origin = Origin(path=path, first_row=first_row, num_rows=columns.num_rows)
         yield InputBatch(columns=columns.replace_schema_metadata(None), origins=(origin,))

@@ -1,6 +1,6 @@
 """Cuts the rows of a unit into batches: at fixed rows, or where it saves copies and memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from transforms.input_batch import InputBatch, concat_batches
 
@@ -28,20 +28,21 @@ def rebatch_exactly(batches: Iterable[InputBatch], batch_rows: int) -> Iterator[
 
 
 def rebatch_cheaply(
-    batches: Iterable[InputBatch], batch_rows: int, max_bytes: int
+    batches: Iterable[InputBatch], batch_rows: Callable[[], int], max_bytes: int
 ) -> Iterator[InputBatch]:
     """Yields the same rows in batches of at most `batch_rows`, and `max_bytes` if of several rows.
 
-    Full batches are passed on uncopied, also behind a short one: that is a batch of its own if it is
+    `batch_rows` is asked for each batch read, so the size may change on the way. Full batches are passed on uncopied, also behind a short one: that is a batch of its own if it is
     at least half full, and otherwise joined to half of the next.
     """
     pending: list[InputBatch] = []
     for batch in batches:
+        size = batch_rows()
         for piece in _small_pieces(batch, max_bytes):
-            *complete, last = _with_pending(pending, piece, batch_rows, max_bytes)
+            *complete, last = _with_pending(pending, piece, size, max_bytes)
             yield from map(concat_batches, complete)
             pending = last
-            if _num_rows(pending) == batch_rows:
+            if _num_rows(pending) >= size:
                 yield concat_batches(pending)
                 pending = []
             if len(pending) == _MAX_PENDING:

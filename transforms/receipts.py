@@ -5,7 +5,7 @@ import re
 import stat
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,6 +55,8 @@ class Receipt:
         started_secs: Start in Unix seconds.
         ended_secs: End in Unix seconds.
         peak_rss_bytes: Largest resident memory of the worker process so far.
+        worker: Token of the worker core that ran it.
+        batching: What that core's batching sessions had done by then, in all.
     """
 
     plan_id: str
@@ -65,6 +67,8 @@ class Receipt:
     started_secs: float
     ended_secs: float
     peak_rss_bytes: int
+    worker: str = ""
+    batching: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def receipt_path(output: str, unit: int, num_units: int = 0) -> str:

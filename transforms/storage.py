@@ -55,10 +55,16 @@ class BeamFileSystem(FileSystem):
 
     @override
     def open(self, path: str) -> BinaryIO:
-        from apache_beam.io.filesystem import CompressionTypes
+        from apache_beam.io.filesystem import BeamIOError, CompressionTypes
         from apache_beam.io.filesystems import FileSystems
 
-        stream: BinaryIO = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        stream: BinaryIO
+        try:
+            stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        except BeamIOError as error:  # some stores tell so that there is no such file
+            if FileSystems.exists(path):
+                raise
+            raise FileNotFoundError(f"no such file: {path}") from error
         return stream
 
     @override

@@ -1,11 +1,13 @@
 """Arrow columns to the arrays that a signature takes; zero copies where the layout allows."""
 
+import math
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from servable_core.batching.ragged_array import RaggedArray
 from servable_core.errors import InvalidArgumentError
 from transforms.binding import Binding, BoundInput
 from transforms.casts import cast_values
@@ -15,10 +17,41 @@ from transforms.input_batch import InputBatch
 def to_tensors(batch: InputBatch, binding: Binding) -> dict[str, Any]:
     """Returns one array or string tensor for each input, with the batch as first dimension.
 
+    Inputs that are padded come as `RaggedArray`s; those derived from them do not come at all, for
+    they are made when batches are padded.
+
     Raises:
         InvalidArgumentError: A null, a list of another length, or a value that does not fit.
     """
-    return {each.tensor.name: _to_tensor(batch, each) for each in binding.inputs}
+    return {
+        each.tensor.name: _to_ragged(batch, each) if each.is_padded else _to_tensor(batch, each)
+        for each in binding.inputs
+        if each.derivation is None
+    }
+
+
+def _to_ragged(batch: InputBatch, bound: BoundInput) -> RaggedArray:
+    name = bound.columns[0]
+    array = batch.columns.column(name)
+    _check_no_nulls(array, name, batch)
+    offsets = array.offsets.to_numpy().astype(np.int64, copy=False)
+    values = _values(_flat(array.flatten(), name, batch, bound), name, batch, bound)
+    inner = bound.row_shape[1:]
+    values_per_item = math.prod(inner)
+    if values_per_item != 1 or inner:
+        values, offsets = _with_inner_shape(values, offsets, inner, bound)
+    return RaggedArray(values, offsets - offsets[0])
+
+
+def _with_inner_shape(
+    values: np.ndarray, offsets: np.ndarray, inner: tuple[int, ...], bound: BoundInput
+) -> tuple[np.ndarray, np.ndarray]:
+    size = math.prod(inner)
+    if size < 1 or (np.diff(offsets) % size).any():
+        raise InvalidArgumentError(
+            f"column {bound.columns[0]!r} has lists whose number of values is no multiple of {size}, which {bound.tensor} needs"
+        )
+    return values.reshape(-1, *inner), (offsets - offsets[0]) // size
 
 
 def _to_tensor(batch: InputBatch, bound: BoundInput) -> Any:
@@ -51,7 +84,10 @@ def _stack(batch: InputBatch, bound: BoundInput) -> np.ndarray:
 
 
 def _column_values(batch: InputBatch, name: str, bound: BoundInput) -> np.ndarray:
-    array = _flat(batch.columns.column(name), name, batch)
+    return _values(_flat(batch.columns.column(name), name, batch, bound), name, batch, bound)
+
+
+def _values(array: pa.Array, name: str, batch: InputBatch, bound: BoundInput) -> np.ndarray:
     _check_no_nulls(array, name, batch)
     if bound.tensor.dtype == "string":
         return _bytes_values(array)
@@ -60,7 +96,7 @@ def _column_values(batch: InputBatch, name: str, bound: BoundInput) -> np.ndarra
     return cast_values(values, bound.tensor.dtype, f"column {name!r}")
 
 
-def _flat(array: pa.Array, name: str, batch: InputBatch) -> pa.Array:
+def _flat(array: pa.Array, name: str, batch: InputBatch, bound: BoundInput) -> pa.Array:
     """Returns the values of one column, lists and dictionaries resolved."""
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
@@ -69,13 +105,19 @@ def _flat(array: pa.Array, name: str, batch: InputBatch) -> pa.Array:
         lengths = pc.unique(pc.list_value_length(array))
         if len(lengths) > 1:
             raise InvalidArgumentError(
-                f"column {name!r} has lists of different lengths ({lengths[0]} and {lengths[1]} values), but the model takes a dense tensor; pad them with --preprocess"
+                f"column {name!r} has lists of different lengths ({lengths[0]} and {lengths[1]} values), but the model takes a dense tensor; {_length_remedy(name, bound)}"
             )
-        return _flat(array.flatten(), name, batch)
+        return _flat(array.flatten(), name, batch, bound)
     if pa.types.is_fixed_size_list(array.type):
         _check_no_nulls(array, name, batch)
-        return _flat(array.flatten(), name, batch)
+        return _flat(array.flatten(), name, batch, bound)
     return array
+
+
+def _length_remedy(name: str, bound: BoundInput) -> str:
+    if bound.row_shape[:1] != (-1,):
+        return "make them alike with --preprocess"
+    return f"have them padded, with --input_map=TENSOR=mask({name}) or TENSOR=len({name}) where the model has such an input, or with --pad_variable_length_inputs"
 
 
 def _check_no_nulls(array: pa.Array, name: str, batch: InputBatch) -> None:

@@ -6,6 +6,7 @@ because runners tear idle DoFns down and set them up again.
 
 import atexit
 import threading
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
@@ -17,15 +18,18 @@ import numpy as np
 
 from servable_core.batching import (
     BatchingSession,
-    QueueOptions,
+    BatchingStatistics,
     SharedBatchScheduler,
     SharedBatchSchedulerOptions,
 )
+from servable_core.batching.padding import PaddingOptions
 from servable_core.batching.session_task import SessionTask
+from servable_core.config import read_model_batching_parameters
 from servable_core.errors import FailedPreconditionError
 from servable_core.lifecycle import ServableId, ServableRequest
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.executor import start_thread
+from servable_core.runtime.memory import is_memory_short
 from servable_core.servables.saved_model.bundle import SavedModelBundle
 from servable_core.servables.saved_model.loader import create_saved_model_loader
 from servable_core.servables.saved_model.tensorflow_runtime import (
@@ -36,6 +40,11 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
 )
 from servable_core.servables.signature import SignatureSpec, find_signature
 from servable_core.server_core import PinnedModels, ServerCore, ServerCoreOptions
+from transforms.batching_options import (
+    BatchingOptions,
+    batching_parameters,
+    create_batching_options,
+)
 from transforms.execution import ExecutionOptions, batch_threads, tensorflow_threads
 from transforms.input_batch import concat_arrays
 from transforms.plan import PinnedModel, Plan
@@ -43,9 +52,6 @@ from transforms.storage import file_system_for
 
 GRACE_SECS = 60.0
 _CLOSE_PATIENCE_SECS = 10.0
-_BATCHES_PER_THREAD = (
-    4  # enough that a thread always finds the next batch, not more memory than that
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +81,33 @@ def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreCon
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionRequest:
+    """What makes two sessions the same.
+
+    Attributes:
+        model: The version.
+        signature_name: Its signature.
+        outputs: Outputs wanted.
+        batch_size: Rows of a batch to start with, where no size is given.
+        padding: How its ragged inputs are padded.
+        is_ragged: Whether it has any.
+    """
+
+    model: PinnedModel
+    signature_name: str
+    outputs: tuple[str, ...]
+    batch_size: int
+    padding: PaddingOptions
+    is_ragged: bool
+
+
 class WorkerCore:
-    """Loaded models behind a manager, and the sessions that batch for them. Thread-safe."""
+    """Loaded models behind a manager, and the sessions that batch for them. Thread-safe.
+
+    Attributes:
+        token: Tells this core from all others, also from those of other processes.
+    """
 
     def __init__(self, config: WorkerCoreConfig) -> None:
         """Loads all models; takes seconds.
@@ -102,6 +133,8 @@ class WorkerCore:
             options=ServerCoreOptions(),
         )
         self._num_threads = num_threads
+        self._num_gpus = gpus
+        self.token = uuid.uuid4().hex
         self._scheduler: SharedBatchScheduler[SessionTask] = SharedBatchScheduler(
             SharedBatchSchedulerOptions(num_batch_threads=num_threads)
         )
@@ -113,15 +146,23 @@ class WorkerCore:
         with self._handle(model.servable_id) as handle:
             return find_signature(handle.servable.signatures, name, str(model.servable_id))
 
-    def session(
-        self, model: PinnedModel, signature_name: str, outputs: Sequence[str], max_batch_size: int
-    ) -> BatchingSession:
-        """Returns the one session for these outputs of this signature, made on first use."""
-        key = (model.servable_id, signature_name, tuple(outputs), max_batch_size)
+    def session(self, request: SessionRequest) -> BatchingSession:
+        """Returns the one session for equal requests, made on first use.
+
+        Raises:
+            InvalidArgumentError: What files and flags say of batching does not go together.
+        """
+        key = repr(request)
         with self._lock:
             if key not in self._sessions:
-                self._sessions[key] = self._create_session(model, signature_name, outputs, key[3])
+                self._sessions[key] = self._create_session(request)
             return self._sessions[key]
+
+    def statistics(self) -> dict[str, BatchingStatistics]:
+        """Returns what each session has done so far, by model and signature."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        return {session.name: session.statistics() for session in sessions}
 
     def close(self) -> None:
         """Drains the batches and unloads the models; idempotent."""
@@ -143,10 +184,9 @@ class WorkerCore:
         request = ServableRequest.specific(servable_id.name, servable_id.version)
         return self._server_core.get_servable_handle(request, SavedModelBundle)
 
-    def _create_session(
-        self, model: PinnedModel, signature_name: str, outputs: Sequence[str], max_batch_size: int
-    ) -> BatchingSession:
-        servable_id = model.servable_id
+    def _create_session(self, request: SessionRequest) -> BatchingSession:
+        servable_id = request.model.servable_id
+        signature_name, outputs = request.signature_name, request.outputs
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
             with self._handle(servable_id) as handle:  # per batch: never kept
@@ -155,15 +195,33 @@ class WorkerCore:
                 )
                 return result
 
-        options = QueueOptions(
-            max_batch_size=max_batch_size,
-            max_enqueued_batches=_BATCHES_PER_THREAD * self._num_threads,
-            # Readers cut batches to size; splitting one to top up a neighbour would only copy.
-            enable_large_batch_splitting=False,
-            merge_tasks=self._config.merges_tasks,
+        options = self._batching_options(request)
+        return BatchingSession(
+            run,
+            self._scheduler,
+            options.queue,
+            name=f"{servable_id}:{signature_name}",
+            run_options=options.run,
+            max_batch_cells=options.max_batch_cells,
+            calibration=options.calibration,
+            concat=concat_arrays,
+            is_memory_short=is_memory_short,
         )
-        name = f"{servable_id}:{signature_name}"
-        return BatchingSession(run, self._scheduler, options, name=name, concat=concat_arrays)
+
+    def _batching_options(self, request: SessionRequest) -> BatchingOptions:
+        path = request.model.path
+        own = read_model_batching_parameters(path, file_system=file_system_for(path))
+        execution = self._config.execution
+        return create_batching_options(
+            execution,
+            batching_parameters(execution, own),
+            request.padding,
+            is_ragged=request.is_ragged,
+            hint=request.batch_size,
+            num_threads=self._num_threads,
+            num_gpus=self._num_gpus,
+            merges_tasks=self._config.merges_tasks,
+        )
 
 
 def _configure_tensorflow(config: WorkerCoreConfig, num_threads: int, gpus: int) -> None:

@@ -4,6 +4,8 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 from servable_core.batching.batch import Batch, BatchTask
@@ -14,6 +16,17 @@ T = TypeVar("T", bound=BatchTask)
 
 _NOW = -math.inf
 _NEVER = math.inf
+
+
+class BatchPaddingPolicy(Enum):
+    """What becomes of a batch that runs before it is full, where only some sizes are allowed.
+
+    PAD_UP: it runs as it is, and is padded to the next allowed size. BATCH_DOWN: it is cut to the
+    allowed size below, where that is possible between two tasks; the rest waits for more.
+    """
+
+    PAD_UP = "PAD_UP"
+    BATCH_DOWN = "BATCH_DOWN"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +44,9 @@ class QueueOptions:
             than a batch is an error, and one that does not fit closes the open batch early.
         merge_tasks: Whether tasks share batches. If not, each task (or part of one) is a batch by
             itself, so what is computed together does not depend on timing.
+        allowed_batch_sizes: Sizes that whoever runs a batch pads it to: increasing, the last one
+            is `max_batch_size`. Empty: any size.
+        batch_padding_policy: What becomes of a batch that runs before it is full.
     """
 
     max_batch_size: int
@@ -38,6 +54,8 @@ class QueueOptions:
     max_enqueued_batches: int = 10
     enable_large_batch_splitting: bool = True
     merge_tasks: bool = True
+    allowed_batch_sizes: tuple[int, ...] = ()
+    batch_padding_policy: BatchPaddingPolicy = BatchPaddingPolicy.PAD_UP
 
     def __post_init__(self) -> None:
         if self.max_batch_size < 1:
@@ -51,6 +69,17 @@ class QueueOptions:
         if self.max_enqueued_batches < 1:
             raise InvalidArgumentError(
                 f"max_enqueued_batches must be 1 or more, got {self.max_enqueued_batches}"
+            )
+        self._check_allowed_sizes()
+
+    def _check_allowed_sizes(self) -> None:
+        sizes = self.allowed_batch_sizes
+        if not sizes:
+            return
+        increases = all(a < b for a, b in pairwise(sizes))
+        if sizes[0] < 1 or not increases or sizes[-1] != self.max_batch_size:
+            raise InvalidArgumentError(
+                f"allowed_batch_sizes must be 1 or more, increase, and end with max_batch_size={self.max_batch_size}, got {list(sizes)}"
             )
 
     @property
@@ -70,6 +99,7 @@ class BatchQueue(Generic[T]):
 
     def __init__(self, options: QueueOptions) -> None:
         self._options = options
+        self._target = options.max_batch_size
         self._batches: deque[Batch[T]] = deque()
         self._open: Batch[T] | None = None  # always the last of _batches
         self._open_room = 0  # rows that still fit into _open
@@ -88,6 +118,11 @@ class BatchQueue(Generic[T]):
         return len(self._batches)
 
     @property
+    def head(self) -> Batch[T] | None:
+        """The batch that `take` returns next; None while there is none."""
+        return self._batches[0] if self._batches else None
+
+    @property
     def is_closed(self) -> bool:
         """Whether the queue takes no more tasks."""
         return self._is_closed
@@ -95,7 +130,7 @@ class BatchQueue(Generic[T]):
     @property
     def capacity(self) -> int:
         """How many more tasks of one row fit."""
-        rows_per_batch = self._options.max_batch_size if self._options.merge_tasks else 1
+        rows_per_batch = self._target if self._options.merge_tasks else 1
         num_free = self._options.max_enqueued_batches - len(self._batches)
         return num_free * rows_per_batch + self._open_room
 
@@ -113,20 +148,23 @@ class BatchQueue(Generic[T]):
         options = self._options
         is_cut = options.enable_large_batch_splitting and self._open_room
         has_free_batch = len(self._batches) < options.max_enqueued_batches
-        return has_free_batch and size <= options.max_batch_size and not is_cut
+        limit = self._target if options.enable_large_batch_splitting else options.max_batch_size
+        return has_free_batch and size <= limit and not is_cut
 
     def has_room(self, size: int) -> bool:
         """Whether a task of `size` rows may be added now, cut where that is allowed."""
         if not self._options.enable_large_batch_splitting:
             return self.fits_whole(size)
+        if not self._batches:
+            return size <= self._options.max_task_size
         num_free = self._options.max_enqueued_batches - len(self._batches)
-        return size <= self._open_room + num_free * self._options.max_batch_size
+        return size <= self._open_room + num_free * self._target
 
     def part_sizes(self, size: int) -> list[int]:
         """Returns the sizes of the parts in which a task of `size` rows must be added now."""
         if not self._options.enable_large_batch_splitting:
             return [size]
-        return split_sizes(size, self._open_room, self._options.max_batch_size)
+        return split_sizes(size, self._open_room, self._target)
 
     def add(self, parts: Sequence[T], now: float) -> None:
         """Adds one task, cut as `part_sizes` says; the caller has checked `has_room`."""
@@ -139,9 +177,18 @@ class BatchQueue(Generic[T]):
             return None
         batch = self._batches.popleft()
         if batch is self._open:
+            rest = self._trim(batch)
             self._close_open()
+            self._reopen(rest, batch, now)
         self._num_tasks -= len(batch.tasks)
         return batch
+
+    def set_target_batch_size(self, num_rows: int) -> None:
+        """Lets batches that begin from now on have `num_rows`; `max_batch_size` stays the bound.
+
+        Without splitting, a task of more rows is a batch by itself.
+        """
+        self._target = min(num_rows, self._options.max_batch_size)
 
     def flush(self) -> None:
         """Makes the open batch due; tasks may still join it until it is taken."""
@@ -160,16 +207,37 @@ class BatchQueue(Generic[T]):
         batch.add(part)
         self._num_tasks += 1
         self._open_room -= size
-        if not self._open_room or not self._options.merge_tasks:
+        if self._open_room <= 0 or not self._options.merge_tasks:
             self._close_open()
 
     def _start(self, now: float) -> Batch[T]:
-        batch: Batch[T] = Batch()
+        batch: Batch[T] = Batch(started_secs=now)
         self._batches.append(batch)
         self._open = batch
-        self._open_room = self._options.max_batch_size
+        self._open_room = self._target
         self._open_due_secs = now + self._options.batch_timeout_secs
         return batch
+
+    def _trim(self, batch: Batch[T]) -> list[T]:
+        """Cuts an open batch to the allowed size below its own, and returns the tasks left over."""
+        options = self._options
+        if options.batch_padding_policy is not BatchPaddingPolicy.BATCH_DOWN:
+            return []
+        below = [size for size in options.allowed_batch_sizes if size <= batch.size]
+        return batch.trim_to(below[-1]) if below else []
+
+    def _reopen(self, rest: Sequence[T], taken: Batch[T], now: float) -> None:
+        """Begins a batch with tasks left over, which have waited already: in proportion, as long."""
+        if not rest:
+            return
+        left = sum(task.size for task in rest)
+        waited_secs = (now - taken.started_secs) * taken.size / (taken.size + left)
+        self._start(taken.started_secs + waited_secs)
+        for part in rest:
+            self._num_tasks -= 1
+            self._add_part(part, now)
+        if self._is_closed:
+            self.flush()
 
     def _close_open(self) -> None:
         if self._open is not None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,46 +11,40 @@ import numpy as np
 
 from servable_core.batching.batch import Batch
 from servable_core.batching.batch_queue import QueueOptions
-from servable_core.batching.merging import group_by_layout, merge_inputs, num_rows, split_outputs
-from servable_core.batching.session_task import Outputs, SessionTask, split_task
+from servable_core.batching.batch_runner import BatchRunner, Run, RunOptions
+from servable_core.batching.batch_sizing import BatchSizing, Calibration, SizingOptions
+from servable_core.batching.batching_statistics import BatchingStatistics, StatisticsRecorder
+from servable_core.batching.length_ladder import LengthLadder
+from servable_core.batching.merging import Concat, group_by_layout, num_rows
+from servable_core.batching.padding import row_lengths
+from servable_core.batching.ragged_array import RaggedArray
+from servable_core.batching.run_watch import RunWatch
+from servable_core.batching.session_task import (
+    Outputs,
+    SessionTask,
+    split_permuted,
+    split_task,
+)
+from servable_core.batching.shared_batch_queue import SharedBatchQueue
 from servable_core.batching.shared_batch_scheduler import SharedBatchScheduler
+from servable_core.errors import FailedPreconditionError, UnavailableError
 from servable_core.runtime.clock import Clock, SystemClock
 
 _SYSTEM_CLOCK = SystemClock()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchingStatistics:
-    """What a session has done so far.
-
-    Attributes:
-        num_batches: Model calls, failed ones included.
-        num_rows: Rows in them.
-        num_tasks: Tasks in them; each part of a split task counts.
-        run_secs: Time in the model, summed over the batch threads.
-        queue_secs: Time between submission and model call, summed over the tasks.
-        max_queue_secs: The longest such time.
-    """
-
-    num_batches: int = 0
-    num_rows: int = 0
-    num_tasks: int = 0
-    run_secs: float = 0.0
-    queue_secs: float = 0.0
-    max_queue_secs: float = 0.0
-
-    @property
-    def mean_batch_size(self) -> float:
-        """Rows per model call; 0 before the first."""
-        return self.num_rows / self.num_batches if self.num_batches else 0.0
+_NOT_RAGGED = 0
+_SHORTEST_WAIT_SECS = 1e-9
 
 
 class BatchingSession:
     """Batches the calls of one model signature; thread-safe.
 
     Callers on any number of threads submit rows, and get futures of the outputs of exactly these
-    rows, in order. Inputs are numpy arrays, or anything else with `shape` and slices of rows. A
-    context manager: leaving it waits for the outputs of everything submitted.
+    rows, in order. Inputs are NumPy arrays, or anything else with `shape` and slices of rows, or
+    `RaggedArray`s, whose rows are batched with rows of about the same length. A context manager:
+    leaving it waits for the outputs of everything submitted.
+
+    Rows that fail do not take others with them: a batch that fails is halved until they are found.
+    A batch that exhausts memory is halved, too, and later ones are kept as small.
 
     Example:
         >>> options = QueueOptions(max_batch_size=1024, batch_timeout_secs=0.005)
@@ -61,15 +55,19 @@ class BatchingSession:
 
     def __init__(
         self,
-        run: Callable[[Mapping[str, Any]], Mapping[str, np.ndarray]],
+        run: Run,
         scheduler: SharedBatchScheduler[SessionTask],
         options: QueueOptions,
         *,
         name: str,
-        concat: Callable[[Sequence[Any]], Any] = np.concatenate,
+        run_options: RunOptions = RunOptions(),  # noqa: B008 - frozen
+        max_batch_cells: int | None = None,
+        calibration: Calibration | None = None,
+        concat: Concat = np.concatenate,
+        is_memory_short: Callable[[], bool] = lambda: False,
         clock: Clock = _SYSTEM_CLOCK,
     ) -> None:
-        """Adds a queue to `scheduler`.
+        """Adds a queue to `scheduler`; with ragged inputs, one per padded length.
 
         Args:
             run: The model: outputs with as many rows as the inputs, row by row. Called on batch
@@ -77,32 +75,67 @@ class BatchingSession:
             scheduler: Whose threads to use; it outlives the session.
             options: How to form batches.
             name: What to call the session in messages.
+            run_options: What to know of the model.
+            max_batch_cells: Most rows times padded length of a batch, where inputs are ragged.
+            calibration: Finds the size of batches below `options.max_batch_size`, or with ragged
+                inputs their cells, by measuring; None where it is given.
             concat: Joins values of one input along the first dimension.
-            clock: For the statistics.
+            is_memory_short: Whether batches should become smaller; asked now and then.
+            clock: For deadlines and statistics.
         """
-        self._run = run
-        self._concat = concat
         self._name = name
+        self._scheduler = scheduler
+        self._queue_options = options
+        self._run_options = run_options
+        self._unbatched = run_options.unbatched_inputs | run_options.unbatched_outputs
         self._clock = clock
+        self._recorder = StatisticsRecorder()
+        self._sizing = BatchSizing(
+            SizingOptions(
+                max_batch_size=options.max_batch_size,
+                max_batch_cells=max_batch_cells,
+                allowed_batch_sizes=options.allowed_batch_sizes,
+                calibration=calibration,
+            ),
+            is_memory_short,
+        )
+        self._runner = BatchRunner(
+            run,
+            concat,
+            run_options,
+            sizing=self._sizing,
+            recorder=self._recorder,
+            clock=clock,
+            name=name,
+        )
+        self._watch = RunWatch(run_options.timeout_secs, clock, name)
         self._lock = threading.Lock()
-        self._statistics = BatchingStatistics()  # Guarded by _lock.
-        self._queue = scheduler.add_queue(options, self._process_batch, split_task)
+        self._is_closed = False  # Guarded by _lock.
+        self._dense_queue = self._add_queue(_NOT_RAGGED)
+        # By the length that rows are padded to. Guarded by _lock.
+        self._queues: dict[int, SharedBatchQueue[SessionTask]] = {_NOT_RAGGED: self._dense_queue}
 
     def submit(
-        self, inputs: Mapping[str, Any], *, timeout_secs: float | None = None
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        timeout_secs: float | None = None,
+        deadline_secs: float | None = None,
     ) -> "Future[Outputs]":
         """Hands over rows, and returns a future of their outputs.
 
         Blocks while the queue is full. The arrays must not change before the future is done. The
         outputs may be views of larger arrays; write to copies of them only. The future may be
-        cancelled until its batch runs. It fails with the model's error, if its own rows make one:
-        after the failure of a batch its tasks run once more, each alone. Its
-        callbacks run on a batch thread, so they must be short and must not submit.
+        cancelled until its batch runs. If rows fail, it fails with `RowErrors`, which has the
+        outputs of the others; a single row, with its own error. Its callbacks run on a batch
+        thread, so they must be short and must not submit.
 
         Args:
             inputs: One array per input, equal in their first dimension. Without rows the model is
                 called all the same, for the dtypes and shapes of its outputs.
             timeout_secs: How long to wait for room: None without limit, 0 not at all.
+            deadline_secs: From now; rows whose batch has not begun by then are dropped, and fail
+                with `DeadlineExceededError`.
 
         Raises:
             InvalidArgumentError: The inputs are malformed, or too large to ever fit.
@@ -110,10 +143,22 @@ class BatchingSession:
             DeadlineExceededError: There was no room within `timeout_secs`.
             FailedPreconditionError: The session is closed.
         """
+        rows = num_rows(inputs, self._name, self._run_options.unbatched_inputs)
         future: Future[Outputs] = Future()
-        rows = num_rows(inputs, self._name)
-        task = SessionTask(inputs, rows, self._clock.now(), future)
-        self._queue.schedule(task, timeout_secs=timeout_secs)
+        now = self._clock.now()
+        task = SessionTask(
+            inputs,
+            rows,
+            now,
+            future,
+            deadline_secs=float("inf") if deadline_secs is None else now + deadline_secs,
+            unbatched=self._unbatched,
+        )
+        try:
+            self._schedule(task, timeout_secs)
+        except UnavailableError:
+            self._recorder.count("num_rejections")
+            raise
         return future
 
     def run(self, inputs: Mapping[str, Any]) -> Outputs:
@@ -122,16 +167,41 @@ class BatchingSession:
 
     def flush(self) -> None:
         """Lets what waits now run without waiting for fuller batches; does not block."""
-        self._queue.flush()
+        for queue in self._all_queues():
+            queue.flush()
+
+    def flush_oldest(self) -> None:
+        """Lets the rows run that wait longest for their like, if there is nothing else to run.
+
+        For callers who wait for them, and submit no more until they have them; does not block.
+        """
+        heads = [(queue.head, queue) for queue in self._all_queues()]
+        waiting = [(head, queue) for head, queue in heads if head is not None]
+        if waiting and not any(head.is_closed for head, _ in waiting):
+            _, queue = min(waiting, key=lambda each: each[0].started_secs)
+            queue.flush()
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return self._name
+
+    @property
+    def batch_size(self) -> int:
+        """The rows that submissions should have now, to be run without being cut or joined."""
+        return self._sizing.target_rows(_NOT_RAGGED)
 
     def statistics(self) -> BatchingStatistics:
         """Returns the totals so far; a call is counted before its futures are done."""
-        with self._lock:
-            return self._statistics
+        return self._recorder.snapshot(self._sizing.report(), self._sizing.ceiling)
 
     def close(self) -> None:
         """Takes no more rows and blocks until all futures are done; idempotent."""
-        self._queue.close()
+        with self._lock:
+            self._is_closed = True  # from here on no queue is added
+        for queue in self._all_queues():
+            queue.close()
+        self._watch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -145,45 +215,100 @@ class BatchingSession:
         self.close()
 
     def __repr__(self) -> str:
-        return f"BatchingSession({self._name!r}, {self._queue!r})"
+        return f"BatchingSession({self._name!r}, {self._all_queues()!r})"
+
+    def _schedule(self, task: SessionTask, timeout_secs: float | None) -> None:
+        lengths = row_lengths(task.inputs)
+        if lengths is None:
+            self._dense_queue.schedule(task, timeout_secs=timeout_secs)
+            return
+        parts = _group_rows(task, lengths, self._run_options.padding.ladder)
+        if task.num_rows:
+            self._sizing.probe(max(parts, key=lambda each: each[0] * each[1].num_rows)[0])
+        try:
+            for length, part in parts:
+                room_secs = self._remaining_secs(task, timeout_secs)
+                self._queue(length).schedule(part, timeout_secs=room_secs)
+        except BaseException as error:
+            # Those of its parts that wait already must not run.
+            if not task.future.cancel():
+                task.fail(error)
+            raise
+
+    def _remaining_secs(self, task: SessionTask, timeout_secs: float | None) -> float | None:
+        """Returns what is left of a timeout that began with the submission; 0 only if it was 0."""
+        if not timeout_secs:
+            return timeout_secs
+        left_secs = task.submitted_secs + timeout_secs - self._clock.now()
+        return max(left_secs, _SHORTEST_WAIT_SECS)
+
+    def _queue(self, length: int) -> SharedBatchQueue[SessionTask]:
+        with self._lock:
+            queue = self._queues.get(length)
+            if queue is None:
+                if self._is_closed:
+                    raise FailedPreconditionError(
+                        f"{self._name}: rows must be submitted before the session is closed"
+                    )
+                queue = self._queues[length] = self._add_queue(length)
+            return queue
+
+    def _add_queue(self, length: int) -> SharedBatchQueue[SessionTask]:
+        target = self._sizing.target_rows(length)
+
+        def process(batch: Batch[SessionTask]) -> None:
+            nonlocal target
+            self._process_batch(batch)
+            new_target = self._sizing.target_rows(length)
+            if new_target != target:  # rarely; the queue's lock is wanted by all
+                target = new_target
+                queue.set_target_batch_size(new_target)
+
+        queue = self._scheduler.add_queue(self._options_for(length), process, self._split)
+        queue.set_target_batch_size(target)
+        return queue
+
+    def _options_for(self, length: int) -> QueueOptions:
+        """Returns the options of a queue; rows of one length are cut wherever their batch is full."""
+        if length == _NOT_RAGGED:
+            return self._queue_options
+        return replace(self._queue_options, enable_large_batch_splitting=True)
+
+    def _all_queues(self) -> list[SharedBatchQueue[SessionTask]]:
+        with self._lock:
+            return list(self._queues.values())
+
+    def _split(self, task: SessionTask, sizes: Sequence[int]) -> list[SessionTask]:
+        self._recorder.count("num_splits")
+        return split_task(task, sizes)
 
     def _process_batch(self, batch: Batch[SessionTask]) -> None:
-        tasks = [task for task in batch.tasks if task.claim()]
-        for group in group_by_layout(tasks):
-            self._run_tasks(group)
+        now = self._clock.now()
+        tasks = [task for task in batch.tasks if task.claim(now)]
+        if len(tasks) < len(batch.tasks):
+            self._recorder.count("num_dropped", len(batch.tasks) - len(tasks))
+        for group in group_by_layout(tasks, self._run_options.unbatched_inputs):
+            with self._watch.watching(group):
+                self._runner.run_tasks(group)
 
-    def _run_tasks(self, tasks: list[SessionTask]) -> None:
-        try:
-            results = self._outputs_of(tasks)
-        except BaseException as error:  # noqa: BLE001 - the futures carry it to those who ask
-            if len(tasks) == 1:
-                tasks[0].fail(error)
-                return
-            for task in tasks:  # alone, so that none fails for its neighbours' rows
-                self._run_tasks([task])
-        else:
-            for task, outputs in zip(tasks, results, strict=True):
-                task.finish(outputs)
 
-    def _outputs_of(self, tasks: list[SessionTask]) -> list[Outputs]:
-        inputs = merge_inputs(tasks, self._concat)
-        start_secs = self._clock.now()
-        try:
-            outputs = self._run(inputs)
-        finally:
-            self._count(tasks, start_secs, self._clock.now())
-        return split_outputs(outputs, tasks, self._name)
+def _group_rows(
+    task: SessionTask, row_lengths: np.ndarray, ladder: LengthLadder
+) -> list[tuple[int, SessionTask]]:
+    """Returns the rows of a task by the length that they are padded to."""
+    longest = ladder.rung(row_lengths.max(initial=0))
+    rungs = ladder.round_up(row_lengths)
+    if (rungs == longest).all():
+        return [(longest, task)]
+    order = np.argsort(rungs, kind="stable")
+    lengths, sizes = np.unique(rungs, return_counts=True)
+    inputs = {
+        name: value if name in task.unbatched else _take(value, order)
+        for name, value in task.inputs.items()
+    }
+    parts = split_permuted(task, inputs, order, sizes.tolist())
+    return list(zip(lengths.tolist(), parts, strict=True))
 
-    def _count(self, tasks: list[SessionTask], start_secs: float, end_secs: float) -> None:
-        waits = [start_secs - task.submitted_secs for task in tasks]
-        rows = sum([task.num_rows for task in tasks])
-        with self._lock:
-            done = self._statistics
-            self._statistics = BatchingStatistics(
-                num_batches=done.num_batches + 1,
-                num_rows=done.num_rows + rows,
-                num_tasks=done.num_tasks + len(tasks),
-                run_secs=done.run_secs + end_secs - start_secs,
-                queue_secs=done.queue_secs + sum(waits),
-                max_queue_secs=max(done.max_queue_secs, *waits),
-            )
+
+def _take(value: Any, rows: np.ndarray) -> Any:
+    return value.take(rows) if isinstance(value, RaggedArray) else np.asarray(value)[rows]

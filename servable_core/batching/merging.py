@@ -1,22 +1,27 @@
-"""Inputs of tasks to inputs of a batch, and outputs of a batch to outputs of tasks."""
+"""Inputs of tasks to inputs of a batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from servable_core.batching.session_task import Outputs, SessionTask
+from servable_core.batching.ragged_array import RaggedArray, concat_ragged
+from servable_core.batching.session_task import SessionTask
 from servable_core.errors import InvalidArgumentError
 
+Concat = Callable[[Sequence[Any]], Any]
 
-def num_rows(inputs: Mapping[str, Any], session_name: str) -> int:
-    """Returns the first dimension that all of `inputs` share.
+
+def num_rows(inputs: Mapping[str, Any], session_name: str, unbatched: Collection[str] = ()) -> int:
+    """Returns the first dimension that all of `inputs` share, those in `unbatched` aside.
 
     Raises:
         InvalidArgumentError: There is no input, one has no first dimension, or they differ.
     """
     rows = None
     for name, value in inputs.items():
+        if name in unbatched:
+            continue
         shape: Sequence[int] = getattr(value, "shape", ())
         if not len(shape):
             raise InvalidArgumentError(
@@ -34,18 +39,22 @@ def num_rows(inputs: Mapping[str, Any], session_name: str) -> int:
     return int(rows)
 
 
-def group_by_layout(tasks: Sequence[SessionTask]) -> list[list[SessionTask]]:
+def group_by_layout(
+    tasks: Sequence[SessionTask], unbatched: Collection[str] = ()
+) -> list[list[SessionTask]]:
     """Groups tasks whose inputs can be concatenated without changing any of them.
 
-    Inputs of one group agree in names, dtypes and dimensions after the first. Tasks that differ
-    get a model call of their own, so no task fails, or changes its numbers, by its neighbours.
+    Inputs of one group agree in names, dtypes and dimensions after the first, and those in
+    `unbatched` in their values. Tasks that differ get a model call of their own, so no task fails,
+    or changes its numbers, by its neighbours. So do tasks without rows: none would be left to run
+    them with if all their neighbours fail.
     """
     if len(tasks) < 2:
         return [list(tasks)] if tasks else []
     layouts: list[Any] = []
     groups: list[list[SessionTask]] = []
     for task in tasks:
-        layout = _layout(task)
+        layout = _layout(task, unbatched)
         if layout in layouts:
             groups[layouts.index(layout)].append(task)
         else:
@@ -55,43 +64,35 @@ def group_by_layout(tasks: Sequence[SessionTask]) -> list[list[SessionTask]]:
 
 
 def merge_inputs(
-    tasks: Sequence[SessionTask], concat: Callable[[Sequence[Any]], Any]
+    tasks: Sequence[SessionTask], concat: Concat, unbatched: Collection[str] = ()
 ) -> Mapping[str, Any]:
     """Returns the inputs of a batch: those of a single task as they are, of several concatenated."""
     first = tasks[0].inputs
     if len(tasks) == 1:
         return first
-    return {name: concat([task.inputs[name] for task in tasks]) for name in first}
-
-
-def split_outputs(
-    outputs: Mapping[str, np.ndarray], tasks: Sequence[SessionTask], session_name: str
-) -> list[Outputs]:
-    """Returns the outputs of each task: views of its rows, no copies.
-
-    Raises:
-        InvalidArgumentError: An output does not have the rows of the batch as first dimension.
-    """
-    batch_rows = sum([task.num_rows for task in tasks])
-    for name, value in outputs.items():
-        if not value.shape or value.shape[0] != batch_rows:
-            raise InvalidArgumentError(
-                f"{session_name}: output {name!r} has shape {tuple(value.shape)} for a batch of "
-                f"{batch_rows} rows; outputs need the batch as first dimension; leave it out with --output_tensors"
-            )
-    if len(tasks) == 1:
-        return [dict(outputs)]
-    results: list[Outputs] = []
-    start = 0
-    for task in tasks:
-        end = start + task.num_rows
-        results.append({name: value[start:end] for name, value in outputs.items()})
-        start = end
-    return results
-
-
-def _layout(task: SessionTask) -> dict[str, tuple[Any, Any]]:
     return {
-        name: (getattr(value, "dtype", None), value.shape[1:])
+        name: value
+        if name in unbatched
+        else concat_values([task.inputs[name] for task in tasks], concat)
+        for name, value in first.items()
+    }
+
+
+def concat_values(values: Sequence[Any], concat: Concat) -> Any:
+    """Joins the values of one input along the first dimension."""
+    return concat_ragged(values) if isinstance(values[0], RaggedArray) else concat(values)
+
+
+def _layout(task: SessionTask, unbatched: Collection[str]) -> tuple[bool, dict[str, Any]]:
+    return task.num_rows > 0, {
+        name: _content(value)
+        if name in unbatched
+        else (getattr(value, "dtype", None), value.shape[1:])
         for name, value in task.inputs.items()
     }
+
+
+def _content(value: Any) -> tuple[Any, ...]:
+    array = np.asarray(value)
+    # Of objects, the bytes would be their addresses.
+    return array.dtype, array.shape, array.tolist() if array.dtype.hasobject else array.tobytes()

@@ -11,7 +11,8 @@ from typing import Generic, Self, TypeVar
 from typing_extensions import override
 
 from servable_core.batching.batch import Batch, BatchTask
-from servable_core.batching.batch_queue import BatchQueue, QueueOptions
+from servable_core.batching.batch_former import BatchFormer
+from servable_core.batching.batch_queue import QueueOptions
 from servable_core.batching.batch_scheduler import BatchScheduler
 from servable_core.batching.idle_threads import IdleThreads
 from servable_core.errors import (
@@ -32,7 +33,7 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
 
     Callers wait in line, first come first served, while the queue has no room; meanwhile its open
     batch does not wait for its timeout. A context manager: leaving it closes the queue. The lock
-    is the scheduler's, which alone calls `take_locked`, `run` and `wait_until_drained`.
+    is the scheduler's, which alone calls `take_locked`, `run` and `finish_locked`.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
         process_batch: Callable[[Batch[T]], None],
         split: Callable[[T, Sequence[int]], list[T]] | None,
         *,
+        former: BatchFormer[T],
+        rank: int,
         lock: threading.Lock,
         idle_threads: IdleThreads,
         clock: Clock,
@@ -49,12 +52,12 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
         self._options = options
         self._process_batch = process_batch
         self._split = split
+        self._rank = rank
         self._lock = lock
         self._idle_threads = idle_threads
         self._clock = clock
         self._drain = drain
-        self._drained = threading.Condition(lock)
-        self._queue: BatchQueue[T] = BatchQueue(options)  # Guarded by _lock.
+        self._queue = former  # Guarded by _lock.
         self._line: deque[threading.Condition] = deque()  # Guarded by _lock.
         self._num_running = 0  # Guarded by _lock.
 
@@ -93,6 +96,20 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
         with self._lock:
             self._flush_locked()
 
+    @property
+    def head(self) -> Batch[T] | None:
+        """The next batch, which may still be open; None while there is none."""
+        with self._lock:
+            return self._queue.head
+
+    def set_target_batch_size(self, num_rows: int) -> None:
+        """Lets batches that begin from now on have at most `num_rows`, where tasks allow it.
+
+        The bounds of the options stay as they are.
+        """
+        with self._lock:
+            self._queue.set_target_batch_size(num_rows)
+
     def close(self) -> None:
         """Takes no more tasks and blocks until those it has are processed; idempotent.
 
@@ -126,9 +143,24 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
             )
 
     @property
+    def rank(self) -> int:
+        """How urgent it is: 0 is served before 1."""
+        return self._rank
+
+    @property
+    def max_batch_size(self) -> int:
+        """Rows of a full batch."""
+        return self._options.max_batch_size
+
+    @property
     def due_secs_locked(self) -> float:
         """When the next batch is due."""
         return self._queue.due_secs
+
+    @property
+    def head_locked(self) -> Batch[T] | None:
+        """The next batch; None while there is none."""
+        return self._queue.head
 
     def take_locked(self, now: float) -> Batch[T] | None:
         """Takes a due batch, to be `run` without the lock, and lets the line move up."""
@@ -144,22 +176,16 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
             self._process_batch(batch)
         except BaseException:
             _logger.exception("process_batch must not raise; lost the results of %r", batch)
-        finally:
-            self._finish()
 
-    def _finish(self) -> None:
-        with self._lock:
-            self._num_running -= 1
-            if self._is_drained_locked():
-                self._drained.notify_all()
+    def finish_locked(self) -> None:
+        """Notes the end of a `run`."""
+        self._num_running -= 1
+        # A former may have room again only now, when the thread is free.
+        self._call_next_locked()
 
-    def wait_until_drained(self) -> None:
-        """Blocks until the queue is closed, empty, and none of its batches is running."""
-        with self._lock:
-            while not self._is_drained_locked():
-                self._clock.wait(self._drained, None)
-
-    def _is_drained_locked(self) -> bool:
+    @property
+    def is_drained_locked(self) -> bool:
+        """Whether the queue is closed, empty, and none of its batches is running."""
         queue = self._queue
         return queue.is_closed and not queue.num_batches and not self._num_running
 

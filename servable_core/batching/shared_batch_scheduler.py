@@ -1,22 +1,25 @@
-"""Batch threads shared by any number of queues: round-robin, one batch per turn."""
+"""Batch threads shared by any number of queues: one batch per turn, turns by rank and in order."""
 
-import math
+import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, Self, TypeAlias, TypeVar
 
 from servable_core.batching.batch import Batch, BatchTask
-from servable_core.batching.batch_queue import QueueOptions
+from servable_core.batching.batch_former import BatchFormer
+from servable_core.batching.batch_queue import BatchQueue, QueueOptions
 from servable_core.batching.idle_threads import IdleThreads
 from servable_core.batching.shared_batch_queue import SharedBatchQueue
+from servable_core.batching.turn_policy import RankedRoundRobin, TurnPolicy
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.executor import start_thread
 
 T = TypeVar("T", bound=BatchTask)
+
+_logger = logging.getLogger(__name__)
 
 _SYSTEM_CLOCK = SystemClock()
 _Turn: TypeAlias = tuple[SharedBatchQueue[T], Batch[T]]
@@ -30,10 +33,14 @@ class SharedBatchSchedulerOptions:
         num_batch_threads: Batches processed at the same time, over all queues: cores on a CPU, two
             or so per accelerator. 0: `step` does the work on its caller's thread.
         thread_name_prefix: The threads are called `<prefix>_<i>`.
+        max_turns_passed_over: How often in a row a due queue is passed over for queues of better
+            rank before it is served all the same; 1 or more, None for no bound. Matters only
+            where queues have different ranks.
     """
 
     num_batch_threads: int
     thread_name_prefix: str = "batch_thread"
+    max_turns_passed_over: int | None = 100
 
     def __post_init__(self) -> None:
         if self.num_batch_threads < 0:
@@ -45,9 +52,17 @@ class SharedBatchSchedulerOptions:
 class SharedBatchScheduler(Generic[T]):
     """Owns batch threads and hands them batches of its queues; thread-safe.
 
-    Each queue gets one batch per turn, however full it is, so none starves another. Idle threads
-    sleep until the earliest batch is due. Make one per process: sharing the threads between models
-    is the point. A context manager: leaving it closes the queues and joins the threads.
+    Each queue gets one batch per turn, however full it is, so none starves another of its rank;
+    queues of worse rank have the turns that those of better rank have no due batch for, and one now
+    and then, see `RankedRoundRobin`. Idle threads sleep until the earliest batch is due. Make one
+    per process: sharing the threads between models is the point. A context manager: leaving it
+    closes the queues and joins the threads.
+
+    Args:
+        options: The threads.
+        clock: Whose time counts.
+        turns: Decides whose batch runs next, and whether any does; `RankedRoundRobin` by default.
+            It must not be used elsewhere.
 
     Example:
         >>> options = SharedBatchSchedulerOptions(num_batch_threads=2)
@@ -57,14 +72,20 @@ class SharedBatchScheduler(Generic[T]):
     """
 
     def __init__(
-        self, options: SharedBatchSchedulerOptions, *, clock: Clock = _SYSTEM_CLOCK
+        self,
+        options: SharedBatchSchedulerOptions,
+        *,
+        clock: Clock = _SYSTEM_CLOCK,
+        turns: TurnPolicy[SharedBatchQueue[T]] | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
         self._lock = threading.Lock()
         self._idle_threads = IdleThreads(self._lock, clock)
-        # In the order of their turns.
-        self._queues: deque[SharedBatchQueue[T]] = deque()  # Guarded by _lock.
+        self._turn_ended = threading.Condition(self._lock)
+        # Guarded by _lock.
+        self._turns = turns or RankedRoundRobin(options.max_turns_passed_over)
+        self._queues: list[SharedBatchQueue[T]] = []  # Guarded by _lock.
         self._is_closed = False  # Guarded by _lock.
         self._is_stopped = False  # Guarded by _lock.
         self._threads = [
@@ -77,6 +98,9 @@ class SharedBatchScheduler(Generic[T]):
         options: QueueOptions,
         process_batch: Callable[[Batch[T]], None],
         split: Callable[[T, Sequence[int]], list[T]] | None = None,
+        *,
+        rank: int = 0,
+        create_former: Callable[[threading.Lock], BatchFormer[T]] | None = None,
     ) -> SharedBatchQueue[T]:
         """Adds a queue, to be closed by the caller or with the scheduler.
 
@@ -86,19 +110,27 @@ class SharedBatchScheduler(Generic[T]):
                 any lock held. It should not raise: an error is logged and its tasks are lost.
             split: Cuts a task into parts of the given sizes, on the thread of its scheduler.
                 It may be called again for the same task, and its parts may never be used.
+            rank: Queues of rank 0 are served before those of rank 1, and so on.
+            create_former: Makes what forms the batches, given the lock that will guard it; a
+                `BatchQueue` by default.
 
         Raises:
-            InvalidArgumentError: Splitting is on without a `split`.
+            InvalidArgumentError: Splitting is on without a `split`, or the rank is below 0 or not
+                for this scheduler.
             FailedPreconditionError: The scheduler is closed.
         """
         if options.enable_large_batch_splitting and split is None:
             raise InvalidArgumentError(
                 "split must be a function where enable_large_batch_splitting is set, got None"
             )
+        if rank < 0:
+            raise InvalidArgumentError(f"rank must be 0 (the most urgent) or more, got {rank}")
         queue = SharedBatchQueue(
             options,
             process_batch,
             split,
+            former=create_former(self._lock) if create_former else BatchQueue(options),
+            rank=rank,
             lock=self._lock,
             idle_threads=self._idle_threads,
             clock=self._clock,
@@ -107,6 +139,7 @@ class SharedBatchScheduler(Generic[T]):
         with self._lock:
             if self._is_closed:
                 raise FailedPreconditionError("queues must be added before the scheduler is closed")
+            self._turns.add_queue(queue)
             self._queues.append(queue)
         return queue
 
@@ -116,8 +149,9 @@ class SharedBatchScheduler(Generic[T]):
             turn = self._take_turn_locked(self._clock.now())
         if turn is None:
             return False
-        queue, batch = turn
-        queue.run(batch)
+        self._run(turn)
+        with self._lock:
+            self._idle_threads.wake_locked(self._turns.due_secs)
         return True
 
     def close(self) -> None:
@@ -158,8 +192,23 @@ class SharedBatchScheduler(Generic[T]):
 
     def _run_turns(self) -> None:
         while (turn := self._next_turn()) is not None:
-            queue, batch = turn
-            queue.run(batch)
+            self._run(turn)
+
+    def _run(self, turn: _Turn[T]) -> None:
+        queue, batch = turn
+        queue.run(batch)
+        measured = self._measure(batch)
+        with self._lock:
+            self._turns.end_turn(batch, self._clock.now(), measured)
+            queue.finish_locked()
+            self._turn_ended.notify_all()
+
+    def _measure(self, batch: Batch[T]) -> float | None:
+        try:
+            return self._turns.measure(batch)
+        except Exception:
+            _logger.exception("nothing could be measured after %r", batch)
+            return None
 
     def _next_turn(self) -> _Turn[T] | None:
         with self._lock:
@@ -168,27 +217,34 @@ class SharedBatchScheduler(Generic[T]):
                 turn = self._take_turn_locked(now)
                 if turn is not None:
                     return turn
-                self._idle_threads.sleep_locked(now, self._due_secs_locked())
+                self._idle_threads.sleep_locked(now, self._turns.due_secs)
         return None
 
     def _take_turn_locked(self, now: float) -> _Turn[T] | None:
-        for _ in range(len(self._queues)):
-            queue = self._queues[0]
-            self._queues.rotate(-1)
-            batch = queue.take_locked(now)
-            if batch is not None:
-                if self._idle_threads.num_idle:
-                    self._idle_threads.wake_locked(self._due_secs_locked())
-                return queue, batch
-        return None
-
-    def _due_secs_locked(self) -> float:
-        return min((queue.due_secs_locked for queue in self._queues), default=math.inf)
+        queue = self._turns.start_turn(now)
+        if queue is None:
+            return None
+        batch = queue.take_locked(now)
+        if batch is None:  # the policy chose a queue that has none due
+            return None
+        if self._idle_threads.num_idle:
+            self._idle_threads.wake_locked(self._turns.due_secs)
+        return queue, batch
 
     def _drain(self, queue: SharedBatchQueue[T]) -> None:
-        while not self._threads and self.step():
-            pass
-        queue.wait_until_drained()
+        while (turn := self._turn_before_drained(queue)) is not None:
+            self._run(turn)
         with self._lock:
+            self._turns.remove_queue(queue)
             if queue in self._queues:
                 self._queues.remove(queue)
+
+    def _turn_before_drained(self, queue: SharedBatchQueue[T]) -> _Turn[T] | None:
+        """Returns a turn for this thread, where there are no others; None when `queue` is drained."""
+        with self._lock:
+            while not queue.is_drained_locked:
+                turn = None if self._threads else self._take_turn_locked(self._clock.now())
+                if turn is not None:
+                    return turn
+                self._clock.wait(self._turn_ended, None)
+        return None

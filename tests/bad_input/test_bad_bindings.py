@@ -138,7 +138,8 @@ class TestFlagsThatNameNothing:
     def test_malformed_input_map(self, refusal, entry):
         """An entry of another form is repeated with the form that was expected."""
         assert refusal(f"--input_map={entry}") == (
-            f"--input_map={entry} is not of the form tensor=column or tensor=[column1,column2]"
+            f"--input_map={entry} is not of the form tensor=column, tensor=[column1,column2],"
+            " tensor=mask(column) or tensor=len(column)"
         )
 
     @pytest.mark.parametrize("entry", ["x=[a,b", "x=[a,,b]", "x=[]"])

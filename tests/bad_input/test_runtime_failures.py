@@ -123,7 +123,8 @@ class TestValues:
         column = pa.array(_with_bad_row([[1.0, 2.0]] * _NUM_ROWS, [1.0]), pa.list_(pa.float32()))
         assert failure("vector", column) == (
             "column 'value' has lists of different lengths (2 and 1 values), but the model takes a"
-            " dense tensor; pad them with --preprocess"
+            " dense tensor; have them padded, with --input_map=TENSOR=mask(value) or TENSOR=len(value)"
+            " where the model has such an input, or with --pad_variable_length_inputs"
         )
 
     def test_null_among_fixed_size_lists(self, failure):
@@ -137,7 +138,8 @@ class TestModels:
         """A model that raises is told with its signature and its words."""
         column = pa.array(_with_bad_row(np.ones(_NUM_ROWS), 1e7), pa.float32())
         message = failure("checked", column)
-        assert message.startswith("model checked/1, signature 'serving_default': ")
+        assert message.startswith("row 17 of ")
+        assert "parquet: model checked/1, signature 'serving_default': " in message
         assert "assertion failed: [value too large]" in message
 
     @pytest.mark.parametrize(

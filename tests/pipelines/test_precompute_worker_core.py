@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from servable_core.batching import BatchingSession
+from servable_core.batching.padding import PaddingOptions
 from servable_core.errors import FailedPreconditionError
 from servable_core.servables.saved_model.bundle import SavedModelBundle
 from servable_core.server_core import ServerCore
@@ -19,7 +20,12 @@ from tests.models import call_model, save_batch_facts, save_linear
 from tests.pipelines import batch_functions
 from transforms.execution import ExecutionOptions
 from transforms.model_versions import resolve_models
-from transforms.worker_core import WorkerCoreCache, WorkerCoreConfig, acquired_core
+from transforms.worker_core import (
+    SessionRequest,
+    WorkerCoreCache,
+    WorkerCoreConfig,
+    acquired_core,
+)
 
 NUM_ROWS = 400
 MATRIX = np.random.default_rng(0).normal(size=(NUM_ROWS, 4)).astype(np.float32)
@@ -195,7 +201,16 @@ class TestJob:
         config = _config(base)
         with acquired_core(config) as core:
             run_job(base, inputs, tmp_path / "out", key="id")
-            session = core.session(config.models[0], "serving_default", ("score",), 1000)
+            session = core.session(
+                SessionRequest(
+                    model=config.models[0],
+                    signature_name="serving_default",
+                    outputs=("score",),
+                    batch_size=1000,
+                    padding=PaddingOptions(),
+                    is_ragged=False,
+                )
+            )
             found = session.run({"features": MATRIX})["score"]
         expected = call_model(str(base / "1"), features=MATRIX)["score"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

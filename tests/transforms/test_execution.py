@@ -32,7 +32,7 @@ class TestBatchSize:
             ([_input("string")], 4096),  # strings count as 256 bytes
             ([_input("bool", 256)], 4096),
             ([_input("bfloat16", 128)], 4096),
-            ([_input("float32", -1)], 65536),  # a length that only the data tell counts as one
+            ([_input("float32", -1)], 4096),  # a length that only the data tell counts as 64
             ([_input("float32", 100)], 2048),  # 2621, to the nearest power of two
             ([_input("float32") for _ in range(32)], 65536),  # 8 times the target for 32 inputs
             ([_input("float32", 32) for _ in range(4)], 2048),

@@ -21,7 +21,7 @@ _OPTIONS = ReadOptions(
     features=(_ID,),
     with_records=True,
     with_source=True,
-    batch_rows=64,
+    batch_rows=lambda: 64,
 )
 _MIB = 1 << 20
 
@@ -72,7 +72,7 @@ class TestSmallTFRecordFiles:
     def test_share_batches_in_order(self, small_files, monkeypatch):
         """Neighbours are read into one batch, without a pipeline of TensorFlow's for each."""
         monkeypatch.setattr(import_tensorflow().data, "TFRecordDataset", None)
-        batches = _read(small_files, replace(_OPTIONS, batch_rows=30))
+        batches = _read(small_files, replace(_OPTIONS, batch_rows=lambda: 30))
         assert [each.num_rows for each in batches] == [30, 15]
         assert _ids(batches) == list(range(45))
         expected = [(small_files[size], row) for size in range(10) for row in range(size)]
@@ -109,7 +109,7 @@ class TestSmallTFRecordFiles:
             ids = np.arange(start, start + size)
             paths.append(write_tfrecord({"id": ids}, tmp_path / f"{index}.tfrecord"))
         assert Path(paths[1]).stat().st_size > _MIB
-        batches = _read(paths, replace(_OPTIONS, batch_rows=1024))
+        batches = _read(paths, replace(_OPTIONS, batch_rows=lambda: 1024))
         assert _ids(batches) == list(range(sum(sizes)))
         assert max(each.num_rows for each in batches) == 1024
 
@@ -147,7 +147,7 @@ class TestBytes:
             columns=("id", "x"),
             with_source=False,
             with_records=False,
-            batch_rows=50,
+            batch_rows=lambda: 50,
         )
         (batch, _) = _read([str(tmp_path / "a.parquet")], options)
         for part, num_rows in ((batch, 50), (batch.slice(10, 20), 10)):

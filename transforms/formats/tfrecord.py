@@ -1,6 +1,6 @@
 """TFRecord files of tf.train.Example: feature types for the plan, records and features for workers."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,13 +121,13 @@ def read_batches(
         InvalidArgumentError: A record lacks a feature, or has another number of values.
     """
     blocks = read_blocks(path, batch_rows)
-    return parse_blocks(blocks, features, batch_rows, with_records=with_records)
+    return parse_blocks(blocks, features, lambda: batch_rows, with_records=with_records)
 
 
 def parse_blocks(
     blocks: Iterable[RecordBlock],
     features: Sequence[Feature],
-    batch_rows: int,
+    batch_rows: Callable[[], int],
     *,
     with_records: bool,
 ) -> Iterator[InputBatch]:

@@ -8,7 +8,7 @@ import gzip
 import itertools
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,8 +198,8 @@ def _local_copy(path: str) -> Iterator[str]:
         yield spool.name
 
 
-def gather(blocks: Iterable[RecordBlock], block_rows: int) -> Iterator[RecordBlock]:
-    """Yields the same records with neighbouring lists joined to `block_rows`, where memory allows."""
+def gather(blocks: Iterable[RecordBlock], wanted_rows: Callable[[], int]) -> Iterator[RecordBlock]:
+    """Yields the same records with neighbouring lists joined to `wanted_rows`, where memory allows."""
     pending: list[RecordBlock] = []
     num_rows = num_bytes = 0
     for block in blocks:
@@ -208,6 +208,7 @@ def gather(blocks: Iterable[RecordBlock], block_rows: int) -> Iterator[RecordBlo
             yield block
             pending, num_rows, num_bytes = [], 0, 0
             continue
+        block_rows = wanted_rows()
         pending.append(block)
         num_rows, num_bytes = num_rows + block.num_rows, num_bytes + block.framed_bytes
         if num_rows >= block_rows or num_bytes >= _BLOCK_BYTES:

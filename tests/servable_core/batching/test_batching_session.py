@@ -13,6 +13,9 @@ from servable_core.batching import (
     SharedBatchScheduler,
     SharedBatchSchedulerOptions,
 )
+from servable_core.batching.batch_runner import RunOptions
+from servable_core.batching.batching_statistics import ShapeStatistics
+from servable_core.batching.row_errors import RowErrors
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 
 
@@ -57,9 +60,17 @@ def scheduler(make_scheduler):
 def make_session(scheduler, clock):
     """Makes sessions whose batches have four rows and run in `scheduler.step`."""
 
-    def make(run, *, concat=np.concatenate, **options):
+    def make(run, *, concat=np.concatenate, run_options=RunOptions(), **options):  # noqa: B008
         options = QueueOptions(**{"max_batch_size": 4, "batch_timeout_secs": 10.0} | options)
-        return BatchingSession(run, scheduler, options, name="m/1", concat=concat, clock=clock)
+        return BatchingSession(
+            run,
+            scheduler,
+            options,
+            name="m/1",
+            run_options=run_options,
+            concat=concat,
+            clock=clock,
+        )
 
     return make
 
@@ -103,17 +114,32 @@ def test_split_task_is_joined_in_order(make_session, scheduler):
     assert large.result(0)["y"].tolist() == [2 * value for value in range(9)]
 
 
-def test_first_error_of_a_part_fails_the_whole_task(make_session, scheduler):
-    """A part fails, its task fails with that error, and later parts do not run."""
-    model = Model()
-    session = make_session(model)
+def test_bad_row_of_a_part_leaves_all_others_to_the_task(make_session):
+    """The error names the row by its place in the submission, and has the other rows' outputs."""
+    session = make_session(Model())
     future = session.submit(rows(0, 1, 2, 3, -1, 5, 6, 7, 8, 9))
     after = session.submit(rows(10))
     session.close()
-    with pytest.raises(RuntimeError, match="poison"):
-        future.result(0)
+    error = future.exception(0)
+    assert isinstance(error, RowErrors)
+    assert str(error) == "1 of 10 rows failed; row 4: poison"
+    assert {row: str(each) for row, each in error.errors.items()} == {4: "poison"}
+    assert error.outputs["y"].tolist() == [0, 2, 4, 6, 10, 12, 14, 16, 18]
     assert after.result(0)["y"].tolist() == [20]
-    assert model.num_rows == [4, 4, 1]
+
+
+def test_first_bad_row_ends_the_task_where_not_all_are_wanted(make_session):
+    """Parts that come later do not run, and of the rows behind it none; neighbours are not touched."""
+    model = Model()
+    session = make_session(model, run_options=RunOptions(isolates_all_rows=False))
+    future = session.submit(rows(0, 1, 2, 3, 4, -1, 6, 7, 8, 9))
+    after = session.submit(rows(10))
+    session.close()
+    error = future.exception(0)
+    assert (list(error.errors), error.outputs) == ([5], None)
+    assert str(error) == "a row failed; row 5: poison"
+    assert after.result(0)["y"].tolist() == [20]
+    assert model.num_rows == [4, 4, 2, 1, 1]
 
 
 def test_parts_that_fail_together_fail_the_task_once(make_scheduler, caplog):
@@ -122,12 +148,12 @@ def test_parts_that_fail_together_fail_the_task_once(make_scheduler, caplog):
 
     def run(inputs):
         both_run.wait()
-        raise RuntimeError("poison")
+        raise UnavailableError("out of reach")  # not for any row's fault
 
     options = QueueOptions(max_batch_size=4)
     with BatchingSession(run, make_scheduler(2), options, name="m/1") as session:
         future = session.submit(rows(*range(8)))
-    assert str(future.exception(0)) == "poison"
+    assert str(future.exception(0)) == "out of reach"
     assert not caplog.records
 
 
@@ -141,11 +167,12 @@ def test_parts_that_cannot_be_joined_fail_the_task(make_session):
 
 
 def test_error_of_the_model_fails_only_the_task_whose_rows_make_it(make_session):
-    """Neighbours in the failed batch run once more, alone, and get their outputs."""
+    """Neighbours in the failed batch get their outputs."""
     session = make_session(Model())
     futures = [session.submit(rows(1, -1)), session.submit(rows(2, 3)), session.submit(rows(4))]
     session.close()
-    assert str(futures[0].exception(0)) == "poison"
+    assert list(futures[0].exception(0).errors) == [1]
+    assert futures[0].exception(0).outputs["y"].tolist() == [2]
     assert futures[1].result(0)["y"].tolist() == [4, 6]
     assert futures[2].result(0)["y"].tolist() == [8]
 
@@ -159,7 +186,7 @@ def test_output_without_the_batch_as_first_dimension_is_an_error(make_session, o
     session = make_session(lambda inputs: {"y": inputs["x"], "loss": output})
     future = session.submit(rows(1, 2))
     session.close()
-    with pytest.raises(InvalidArgumentError) as caught:
+    with pytest.raises(FailedPreconditionError) as caught:
         future.result(0)
     assert str(caught.value) == (
         f"m/1: output 'loss' has shape {shape} for a batch of 2 rows; outputs need the batch as "
@@ -194,14 +221,15 @@ def test_zero_rows_run_through_the_model(make_session):
     assert future.result(0)["y"].dtype == np.float16
 
 
-def test_zero_rows_share_a_batch(make_session):
-    """A task without rows takes one place, and gets none of its neighbours' rows."""
+def test_zero_rows_are_run_by_themselves(make_session):
+    """Tasks without rows share a call of none, whatever becomes of their neighbours."""
     model = Model()
     session = make_session(model)
-    futures = [session.submit(rows(*values)) for values in ([1], [], [2, 3])]
+    futures = [session.submit(rows(*values)) for values in ([-1], [], [], [-1])]
     session.close()
-    assert [future.result(0)["y"].tolist() for future in futures] == [[2], [], [4, 6]]
-    assert model.num_rows == [3]
+    assert [futures[index].result(0)["y"].tolist() for index in (1, 2)] == [[], []]
+    assert [str(futures[index].exception(0)) for index in (0, 3)] == ["poison", "poison"]
+    assert model.num_rows.count(0) == 1
 
 
 def test_tasks_of_other_layouts_run_by_themselves(make_session):
@@ -285,7 +313,7 @@ def test_closed_session_takes_nothing(make_session):
     assert future.result(0)["y"].tolist() == [2]
     with pytest.raises(FailedPreconditionError):
         session.submit(rows(1))
-    assert repr(session).startswith("BatchingSession('m/1', SharedBatchQueue(num_tasks=0")
+    assert repr(session).startswith("BatchingSession('m/1', [SharedBatchQueue(num_tasks=0")
 
 
 def test_flush_runs_what_waits(make_session, scheduler):
@@ -299,7 +327,7 @@ def test_flush_runs_what_waits(make_session, scheduler):
 
 
 def test_statistics_add_up(make_session, scheduler, clock):
-    """Calls, rows, times in the queue and in the model; failed calls count too."""
+    """Calls, rows, times in the queue and in the model; failed calls and what they led to count too."""
     session = make_session(Model(clock))
     assert session.statistics().mean_batch_size == 0.0
     session.submit(rows(1, 2, 3))
@@ -308,10 +336,25 @@ def test_statistics_add_up(make_session, scheduler, clock):
     assert scheduler.step()
     session.submit(rows(-1, 0, 0, 0))
     assert scheduler.step()
+    # The second batch: four rows fail, two, one; the three behind it do not.
     assert session.statistics() == BatchingStatistics(
-        num_batches=2, num_rows=8, num_tasks=3, run_secs=1.0, queue_secs=2.0, max_queue_secs=2.0
+        num_batches=2,
+        num_runs=5,
+        num_extra_runs=3,
+        num_rows=8,
+        num_slots=8,
+        num_tasks=3,
+        num_failed_rows=1,
+        run_secs=2.5,
+        queue_secs=2.0,
+        max_queue_secs=2.0,
+        shapes={
+            (4, 0): ShapeStatistics(num_runs=1, num_rows=4, run_secs=0.5),
+            (3, 0): ShapeStatistics(num_runs=1, num_rows=3, run_secs=0.5),
+        },
     )
     assert session.statistics().mean_batch_size == 4.0
+    assert session.statistics().fill == 1.0
 
 
 def test_run_waits_for_its_outputs(make_scheduler, clock):

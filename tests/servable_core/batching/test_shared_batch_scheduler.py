@@ -1,6 +1,8 @@
 """Queues that share batch threads: admission, turns, timeouts, draining."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -103,6 +105,51 @@ def test_queues_take_turns(make_scheduler):
     calm.schedule(task(8))
     assert [scheduler.step() for _ in range(7)] == [True] * 6 + [False]
     assert order == ["busy", "calm", "busy", "calm", "busy", "busy"]
+
+
+def test_ranks_decide_who_is_served_first(make_scheduler):
+    """A worse rank has the turns that the better one leaves."""
+    scheduler, order = make_scheduler(), []
+    bulk = scheduler.add_queue(queue_options(), lambda _: order.append("bulk"), split, rank=1)
+    online = scheduler.add_queue(queue_options(), lambda _: order.append("online"), split)
+    bulk.schedule(task(8))
+    assert scheduler.step()
+    online.schedule(task(8))
+    assert [scheduler.step() for _ in range(4)] == [True] * 3 + [False]
+    assert order == ["bulk", "online", "online", "bulk"]
+
+
+def test_batch_of_better_rank_that_is_not_due_holds_nobody_up(make_scheduler, clock):
+    """Ranks decide between due batches only."""
+    scheduler, order = make_scheduler(), []
+    bulk = scheduler.add_queue(queue_options(), lambda _: order.append("bulk"), split, rank=1)
+    online = scheduler.add_queue(queue_options(), lambda _: order.append("online"), split)
+    online.schedule(task(1))
+    bulk.schedule(task(8))
+    assert scheduler.step()
+    clock.advance(10.0)
+    assert [scheduler.step() for _ in range(3)] == [True, True, False]
+    assert order == ["bulk", "online", "bulk"]
+
+
+def test_worse_rank_does_not_starve():
+    """The scheduler's options bound how often it is passed over."""
+    options = SharedBatchSchedulerOptions(num_batch_threads=0, max_turns_passed_over=2)
+    order = []
+    with SharedBatchScheduler(options) as scheduler:
+        bulk = scheduler.add_queue(queue_options(), lambda _: order.append("bulk"), split, rank=1)
+        online = scheduler.add_queue(queue_options(), lambda _: order.append("online"), split)
+        bulk.schedule(task(4))
+        online.schedule(task(16))
+        while scheduler.step():
+            pass
+    assert order == ["online", "online", "bulk", "online", "online"]
+
+
+def test_rank_below_zero_is_an_error(make_scheduler):
+    """0 is the most urgent."""
+    with pytest.raises(InvalidArgumentError, match=r"rank must be 0 .* got -1"):
+        make_scheduler().add_queue(queue_options(), Recorder(), split, rank=-1)
 
 
 def test_numbers_tell_what_waits(make_scheduler):
@@ -410,6 +457,17 @@ def test_task_is_split_again_when_the_room_changes_meanwhile(make_scheduler):
     queue.close()
     assert asked == [[4, 2], [3, 3]]
     assert seen.batches == [[1, 3], [3]]
+
+
+def test_closed_queue_is_forgotten(make_scheduler):
+    """A scheduler that outlives many models does not keep their queues."""
+    scheduler = make_scheduler()
+    queue = scheduler.add_queue(queue_options(), Recorder(), split)
+    queue.close()
+    forgotten = weakref.ref(queue)
+    del queue
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_scheduler_closes_its_queues_and_threads():

@@ -1,0 +1,176 @@
+"""The batch size that does most per second, found on live traffic: climbs a ladder, then freezes."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from servable_core.errors import InvalidArgumentError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationOptions:
+    """How long each size is watched, and what counts as better.
+
+    Attributes:
+        window_secs: A rate is measured over at least this time,
+        window_batches: and at least so many batches.
+        num_windows: Windows per size; their median counts, so that one hiccup does not.
+        num_settling_batches: Batches of a new size that pass before its first window.
+        min_gain: How much better, in parts of one, another size must be to be preferred.
+    """
+
+    window_secs: float = 0.1
+    window_batches: int = 8
+    num_windows: int = 3
+    num_settling_batches: int = 8
+    min_gain: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("window_batches", "num_windows"):
+            if getattr(self, name) < 1:
+                raise InvalidArgumentError(f"{name} must be 1 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchSizeReport:
+    """What calibration has found.
+
+    Attributes:
+        size: The size in use.
+        is_frozen: Whether it is final.
+        curve: Rows (or cells) per second by size, of the sizes that were tried.
+    """
+
+    size: int
+    is_frozen: bool
+    curve: Mapping[int, float]
+
+
+class AutoBatchSize:
+    """Tells which size batches should have, and learns from those that were run.
+
+    It measures the first size, then larger ones while they gain, else smaller ones while they gain;
+    of those that are about as good as the best, it keeps the nearest to the first. Every batch is
+    real work. Not thread-safe: its owner guards it. Time comes in with each batch.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        first: int,
+        options: CalibrationOptions = CalibrationOptions(),
+    ) -> None:
+        """Starts at a size.
+
+        Args:
+            sizes: The ladder: increasing, not empty.
+            first: The size to start with; the nearest rung that is not above it, or the lowest.
+            options: How to measure.
+
+        Raises:
+            InvalidArgumentError: The ladder is empty or does not increase.
+        """
+        if not sizes or any(a >= b for a, b in pairwise(sizes)):
+            raise InvalidArgumentError(f"batch sizes must be given and increase, got {list(sizes)}")
+        self._sizes = list(sizes)
+        self._options = options
+        self._index = self._first_index = max(0, sum(size <= first for size in sizes) - 1)
+        self._rates: dict[int, float] = {}  # by size, in rows per second
+        self._is_frozen = len(sizes) == 1
+        self._restart()
+
+    @property
+    def size(self) -> int:
+        """The size that batches should have now."""
+        return self._sizes[self._index]
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the choice is final, apart from `limit`."""
+        return self._is_frozen
+
+    def report(self) -> BatchSizeReport:
+        """Returns the choice and the curve behind it."""
+        return BatchSizeReport(size=self.size, is_frozen=self._is_frozen, curve=dict(self._rates))
+
+    def record(self, num_rows: int, secs: float, *, is_full: bool) -> None:
+        """Learns from a batch.
+
+        Args:
+            num_rows: Its rows (or cells).
+            secs: The time that it took: where batches run side by side, the time since the one
+                before ended.
+            is_full: Whether it had the size that batches should have. Another one is a tail, or was
+                cut earlier: it counts as work done while the windows of this size run.
+        """
+        if self._is_frozen:
+            return
+        if self._num_settling:
+            self._num_settling -= is_full
+            return
+        self._window_rows += num_rows
+        self._window_secs += secs
+        self._window_batches += is_full
+        if self._is_window_full():
+            self._window_rates.append(self._window_rows / max(self._window_secs, 1e-9))
+            self._start_window()
+        if len(self._window_rates) == self._options.num_windows:
+            self._rates[self.size] = statistics.median(self._window_rates)
+            self._climb()
+
+    def limit(self, max_size: int) -> None:
+        """Never uses more than `max_size` again, or the lowest rung if that is more."""
+        allowed = [size for size in self._sizes if size <= max_size] or self._sizes[:1]
+        if len(allowed) == len(self._sizes):
+            return
+        self._sizes = allowed
+        self._first_index = min(self._first_index, len(allowed) - 1)
+        if self._index >= len(allowed):
+            self._index = len(allowed) - 1
+            self._restart()
+        self._is_frozen = self._is_frozen or len(allowed) == 1
+
+    def _climb(self) -> None:
+        """Moves to the next size to measure, or to the preferred one for good."""
+        measured = [i for i, size in enumerate(self._sizes) if size in self._rates]
+        good = [i for i in measured if not self._is_worse(i)]
+        preferred = min(good, key=lambda i: abs(i - self._first_index))
+        next_index = self._next_unmeasured(measured[0], measured[-1], preferred)
+        self._is_frozen = next_index is None
+        self._index = preferred if next_index is None else next_index
+        self._restart()
+
+    def _next_unmeasured(self, lowest: int, highest: int, preferred: int) -> int | None:
+        """Returns the rung to try next: above while that gains, then below while that gains.
+
+        One rung that gains too little is not the end, for two may gain enough; one that loses is.
+        """
+        above, below = highest + 1, lowest - 1
+        if above < len(self._sizes) and above - preferred <= 2 and not self._is_worse(highest):
+            return above
+        if below >= 0 and preferred - below <= 2 and not self._is_worse(lowest):
+            return below
+        return None
+
+    def _is_worse(self, index: int) -> bool:
+        """Whether the best size gains enough over this one to be preferred to it."""
+        best = max(self._rates.get(size, 0.0) for size in self._sizes)
+        return self._rates[self._sizes[index]] * (1 + self._options.min_gain) < best
+
+    def _is_window_full(self) -> bool:
+        options = self._options
+        return (
+            self._window_batches >= options.window_batches
+            and self._window_secs >= options.window_secs
+        )
+
+    def _restart(self) -> None:
+        self._num_settling = self._options.num_settling_batches
+        self._window_rates: list[float] = []
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._window_rows = 0
+        self._window_secs = 0.0
+        self._window_batches = 0

@@ -1,0 +1,223 @@
+"""Runs one batch: merge, pad, call the model, hand each task its rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from servable_core.batching.batch_sizing import BatchSizing
+from servable_core.batching.batching_statistics import StatisticsRecorder
+from servable_core.batching.merging import Concat, concat_values, merge_inputs
+from servable_core.batching.padding import PaddedInputs, PaddingOptions, cut_outputs, pad_inputs
+from servable_core.batching.row_isolation import Segment, run_isolated
+from servable_core.batching.session_task import Outputs, SessionTask, concat_outputs
+from servable_core.errors import FailedPreconditionError
+from servable_core.runtime.clock import Clock
+
+Run = Callable[[Mapping[str, Any]], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What a session has to know of its model.
+
+    Attributes:
+        padding: How ragged inputs become dense.
+        unbatched_inputs: Inputs without a batch dimension; tasks that differ in them share no call.
+        unbatched_outputs: Outputs without a batch dimension: every task of a call gets them whole.
+        isolates_all_rows: Whether every row that fails is found; otherwise, only the first of each
+            task, whose other rows are then given up.
+        timeout_secs: What one batch may take; then its tasks fail.
+    """
+
+    padding: PaddingOptions = field(default_factory=PaddingOptions)
+    unbatched_inputs: frozenset[str] = frozenset()
+    unbatched_outputs: frozenset[str] = frozenset()
+    isolates_all_rows: bool = True
+    timeout_secs: float = float("inf")
+
+
+class BatchRunner:
+    """The model calls of one session; thread-safe.
+
+    Args:
+        run: The model: outputs with as many rows as the inputs, row by row.
+        concat: Joins values of one input along the first dimension.
+        options: What to know of the model.
+        sizing: How many rows a call may have; learns from each.
+        recorder: Where to count.
+        clock: Whose time counts.
+        name: What to call the session in messages.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        concat: Concat,
+        options: RunOptions,
+        *,
+        sizing: BatchSizing,
+        recorder: StatisticsRecorder,
+        clock: Clock,
+        name: str,
+    ) -> None:
+        self._run = run
+        self._concat = concat
+        self._options = options
+        self._sizing = sizing
+        self._recorder = recorder
+        self._clock = clock
+        self._name = name
+
+    def run_tasks(self, tasks: Sequence[SessionTask]) -> None:
+        """Runs tasks of one layout, and finishes or fails each."""
+        try:
+            self._run_merged(tasks)
+        except Exception as error:  # noqa: BLE001 - the futures carry it to those who ask
+            for task in tasks:
+                task.fail(error)
+
+    def _run_merged(self, tasks: Sequence[SessionTask]) -> None:
+        merged = merge_inputs(tasks, self._concat, self._options.unbatched_inputs)
+        padded = pad_inputs(merged, self._options.padding)
+        num_rows = sum([task.num_rows for task in tasks])
+        self._count_batch(tasks, num_rows, padded.padded_length)
+        segments, max_rows = run_isolated(
+            partial(self._run_rows, padded, num_rows),
+            num_rows,
+            self._max_rows(padded.padded_length),
+            next_wanted=partial(self._next_wanted, tasks),
+        )
+        if max_rows < num_rows:
+            self._sizing.note_ceiling(padded.padded_length, max_rows)
+        self._hand_out(segments, tasks)
+
+    def _count_batch(self, tasks: Sequence[SessionTask], num_rows: int, length: int) -> None:
+        now = self._clock.now()
+        self._recorder.add_batch(
+            num_rows=num_rows,
+            num_slots=max(num_rows, self._sizing.target_rows(length)),
+            waits_secs=[now - task.submitted_secs for task in tasks],
+        )
+
+    def _max_rows(self, length: int) -> int:
+        self._sizing.relieve_memory(length, self._clock.now())
+        return self._sizing.max_rows(length)
+
+    def _next_wanted(self, tasks: Sequence[SessionTask], row: int) -> int:
+        """Returns where to go on behind a row that has failed."""
+        if self._options.isolates_all_rows:
+            return row + 1
+        stop = 0
+        for task in tasks:
+            stop += task.num_rows
+            if row < stop:
+                break
+        return stop
+
+    def _run_rows(
+        self, padded: PaddedInputs, num_rows: int, start: int, stop: int, max_rows: int
+    ) -> Outputs:
+        """Calls the model with rows [start, stop) of a batch, and more to reach a fitting size."""
+        size = self._sizing.padded_rows(stop - start, padded.padded_length, max_rows)
+        is_whole = (start, stop) == (0, num_rows)
+        inputs = padded.inputs
+        if not is_whole or size > num_rows:
+            inputs = {name: self._rows_of(name, inputs[name], start, stop, size) for name in inputs}
+        start_secs = self._clock.now()
+        try:
+            outputs = self._run(inputs)
+        finally:
+            end_secs = self._clock.now()
+            self._recorder.add_run(end_secs - start_secs, is_extra=not is_whole)
+        self._learn(padded, slice(start, stop), size, start_secs, end_secs)
+        return self._own_rows(outputs, padded, slice(start, stop), size)
+
+    def _rows_of(self, name: str, value: Any, start: int, stop: int, size: int) -> Any:
+        """Returns rows [start, stop), and repeats them until they are `size`: they are valid rows."""
+        if name in self._options.unbatched_inputs:
+            return value
+        rows = value[start:stop]
+        num_rows = stop - start
+        while num_rows < size:
+            more = min(num_rows, size - num_rows)
+            rows = concat_values([rows, rows[:more]], self._concat)
+            num_rows += more
+        return rows
+
+    def _learn(
+        self, padded: PaddedInputs, rows: slice, size: int, start_secs: float, end_secs: float
+    ) -> None:
+        num_rows = rows.stop - rows.start
+        run_secs = end_secs - start_secs
+        self._recorder.add_shape(
+            num_rows=num_rows,
+            padded_rows=size,
+            padded_length=padded.padded_length,
+            cells=0 if padded.lengths is None else int(padded.lengths[rows].sum()),
+            run_secs=run_secs,
+        )
+        self._sizing.record(num_rows, padded.padded_length, run_secs, end_secs)
+
+    def _own_rows(
+        self, outputs: Mapping[str, np.ndarray], padded: PaddedInputs, rows: slice, size: int
+    ) -> Outputs:
+        """Returns the outputs of the rows that were asked for, cut to their lengths."""
+        num_rows = rows.stop - rows.start
+        own: dict[str, np.ndarray] = {}
+        for name, value in outputs.items():
+            if name not in self._options.unbatched_outputs:
+                self._check_rows(name, value, size)
+            is_padded = size > num_rows and name not in self._options.unbatched_outputs
+            own[name] = value[:num_rows] if is_padded else value
+        return cut_outputs(own, padded, rows, self._options.padding)
+
+    def _check_rows(self, name: str, value: np.ndarray, num_rows: int) -> None:
+        if not value.shape or value.shape[0] != num_rows:
+            raise FailedPreconditionError(
+                f"{self._name}: output {name!r} has shape {tuple(value.shape)} for a batch of "
+                f"{num_rows} rows; outputs need the batch as first dimension; leave it out with --output_tensors"
+            )
+
+    def _hand_out(self, segments: Sequence[Segment[Outputs]], tasks: Sequence[SessionTask]) -> None:
+        start = 0
+        for task in tasks:
+            stop = start + task.num_rows
+            own = segments
+            if len(segments) > 1:
+                own = [each for each in segments if each.start < stop and start < each.stop]
+            self._settle(task, own, start, stop)
+            start = stop
+
+    def _settle(
+        self, task: SessionTask, segments: Sequence[Segment[Outputs]], start: int, stop: int
+    ) -> None:
+        """Finishes or fails a task, whose rows are [start, stop) of the batch."""
+        errors: dict[int, BaseException] = {}
+        outputs: list[Outputs] = []
+        for each in segments:
+            if each.result is not None:
+                outputs.append(self._cut(each, each.result, start, stop))
+            elif each.error is not None and each.is_row_fault:
+                errors[each.start - start] = each.error
+            elif each.error is not None:
+                task.fail(each.error)
+                return
+        if errors:
+            self._recorder.count("num_failed_rows", len(errors))
+        if errors and not self._options.isolates_all_rows:
+            task.give_up(errors)
+        else:
+            task.finish(concat_outputs(outputs, self._options.unbatched_outputs), errors)
+
+    def _cut(self, segment: Segment[Outputs], outputs: Outputs, start: int, stop: int) -> Outputs:
+        """Returns those of a segment's outputs that are of rows [start, stop) of the batch."""
+        if start <= segment.start and segment.stop <= stop:
+            return dict(outputs)
+        rows = slice(max(start - segment.start, 0), stop - segment.start)
+        unbatched = self._options.unbatched_outputs
+        return {
+            name: value if name in unbatched else value[rows] for name, value in outputs.items()
+        }

@@ -1,0 +1,189 @@
+"""How many rows a batch may have: as configured, as calibrated, and as memory allows."""
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from servable_core.batching.auto_batch_size import (
+    AutoBatchSize,
+    BatchSizeReport,
+    CalibrationOptions,
+)
+from servable_core.errors import InvalidArgumentError
+
+_UNBOUNDED = sys.maxsize
+_NOT_RAGGED = 0
+_MEMORY_CHECK_SECS = 0.5
+_MEMORY_RELIEF_SECS = 5.0
+# Few shapes, and yet little work for a short tail: it is padded to an eighth, or to the whole.
+_TAIL_FRACTION = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """A batch size to be found by measuring.
+
+    Attributes:
+        sizes: Those to choose from, increasing: rows, or cells where inputs are ragged.
+        first: The size to start with.
+        options: How to measure.
+    """
+
+    sizes: tuple[int, ...]
+    first: int
+    options: CalibrationOptions = CalibrationOptions()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizingOptions:
+    """Bounds of a batch.
+
+    Attributes:
+        max_batch_size: Most rows.
+        max_batch_cells: Most rows times padded length, for ragged inputs; None for no bound. A
+            single row may have more.
+        allowed_batch_sizes: Sizes to pad to; empty for any.
+        calibration: None where the size is given.
+    """
+
+    max_batch_size: int
+    max_batch_cells: int | None = None
+    allowed_batch_sizes: tuple[int, ...] = ()
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_batch_cells is not None and self.max_batch_cells < 1:
+            raise InvalidArgumentError(
+                f"max_batch_cells must be 1 or more, got {self.max_batch_cells}"
+            )
+
+
+class BatchSizing:
+    """The sizes of one session's batches; thread-safe.
+
+    Lengths are those that rows are padded to; 0 stands for inputs that are not ragged. With ragged
+    inputs, calibration watches the batches of one length, the first that is `probed`, and the
+    others follow when it has come to an end: so the shapes stay few.
+    """
+
+    def __init__(self, options: SizingOptions, is_memory_short: Callable[[], bool]) -> None:
+        self._options = options
+        self._is_memory_short = is_memory_short
+        self._lock = threading.Lock()
+        calibration = options.calibration
+        self._first_size = calibration.first if calibration else 0
+        # Guarded by _lock.
+        self._auto = (
+            AutoBatchSize(calibration.sizes, calibration.first, calibration.options)
+            if calibration
+            else None
+        )
+        self._probed_length: int | None = None  # Guarded by _lock.
+        self._ceilings: dict[int, int] = {}  # Rows that memory allows, by length. Guarded by _lock.
+        self._listed: dict[int, set[int]] = {}  # Rows to pad to, by length. Guarded by _lock.
+        self._last_end_secs: float | None = None  # Guarded by _lock.
+        self._next_check_secs = 0.0  # Guarded by _lock.
+
+    def probe(self, length: int) -> None:
+        """Has calibration watch the batches of this length, unless it watches others already."""
+        with self._lock:
+            if self._probed_length is None:
+                self._probed_length = length
+
+    def target_rows(self, length: int) -> int:
+        """Returns the rows that batches of this length should have now; 1 or more."""
+        with self._lock:
+            return self._target_locked(length)
+
+    def max_rows(self, length: int) -> int:
+        """Returns the most rows of one model call of this length."""
+        with self._lock:
+            ceiling = self._ceilings.get(length)
+        return _UNBOUNDED if ceiling is None else ceiling
+
+    def padded_rows(self, num_rows: int, length: int, max_rows: int) -> int:
+        """Returns the rows that a call with `num_rows` rows of this length should have.
+
+        No more than `max_rows`, if they have not more themselves: padding must not be what
+        exhausts memory.
+        """
+        sizes: Sequence[int] = self._options.allowed_batch_sizes
+        if not num_rows or not (sizes or length):
+            return num_rows
+        if sizes and length:  # where the bound is one of cells, an allowed size may be beyond it
+            max_rows = min(max_rows, self.target_rows(length))
+        sizes = sizes or self._listed_sizes(length)
+        return next((size for size in sizes if num_rows <= size <= max_rows), num_rows)
+
+    def _listed_sizes(self, length: int) -> list[int]:
+        """Returns the sizes for this length, increasing: those of earlier targets, too.
+
+        A batch that was formed before the target grew is not padded to the new one.
+        """
+        with self._lock:
+            target = self._target_locked(length)
+            listed = self._listed.setdefault(length, set())
+            listed |= {-(-target // _TAIL_FRACTION), target}
+            return sorted(listed)
+
+    def record(self, num_rows: int, length: int, run_secs: float, now: float) -> None:
+        """Learns from a model call that succeeded and ended `now`."""
+        with self._lock:
+            last, self._last_end_secs = self._last_end_secs, now
+            if self._auto is None or last is None:
+                return
+            is_full = num_rows == self._target_locked(length)
+            if not length:
+                self._auto.record(num_rows, now - last, is_full=is_full)
+            elif is_full and length == self._probed_length:
+                self._auto.record(num_rows * length, run_secs, is_full=True)
+
+    def note_ceiling(self, length: int, num_rows: int) -> None:
+        """Remembers that memory allows no more than `num_rows` rows of this length."""
+        with self._lock:
+            ceiling = self._ceilings[length] = min(num_rows, self._ceilings.get(length, num_rows))
+            if self._auto is not None and length in (_NOT_RAGGED, self._probed_length):
+                self._auto.limit(ceiling * max(1, length))
+
+    def relieve_memory(self, length: int, now: float) -> None:
+        """Halves the batches of a length if memory is short; to be called before each of them.
+
+        It takes a while until that shows, so it is not done again at once.
+        """
+        with self._lock:
+            if now < self._next_check_secs:
+                return
+            self._next_check_secs = now + _MEMORY_CHECK_SECS
+        num_rows = self.target_rows(length)
+        if num_rows > 1 and self._is_memory_short():
+            with self._lock:
+                self._next_check_secs = now + _MEMORY_RELIEF_SECS
+            self.note_ceiling(length, num_rows // 2)
+
+    def report(self) -> BatchSizeReport | None:
+        """Returns what calibration has found; None where the size is given."""
+        with self._lock:
+            return self._auto.report() if self._auto else None
+
+    @property
+    def ceiling(self) -> int | None:
+        """The fewest rows that memory was found to allow, of any length; None if it never failed."""
+        with self._lock:
+            return min(self._ceilings.values(), default=None)
+
+    def _target_locked(self, length: int) -> int:
+        options = self._options
+        rows = options.max_batch_size
+        cells = options.max_batch_cells
+        if self._auto is not None and not length:
+            rows = min(rows, self._auto.size)
+        if self._auto is not None and length:
+            is_probed = self._auto.is_frozen or length == self._probed_length
+            cells = self._auto.size if is_probed else self._first_size
+        if length and cells is not None:
+            rows = min(rows, max(1, cells // length))
+        rows = min(rows, self._ceilings.get(length, rows))
+        if not options.allowed_batch_sizes:
+            return rows
+        return max((size for size in options.allowed_batch_sizes if size <= rows), default=rows)

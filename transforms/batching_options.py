@@ -1,0 +1,230 @@
+"""How one model's rows are batched: files and flags in, the options of a batching session out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from servable_core.batching import QueueOptions
+from servable_core.batching.auto_batch_size import CalibrationOptions
+from servable_core.batching.batch_queue import BatchPaddingPolicy
+from servable_core.batching.batch_runner import RunOptions
+from servable_core.batching.batch_sizing import Calibration
+from servable_core.batching.length_ladder import LengthLadder
+from servable_core.batching.padding import DerivedInput, PaddingOptions
+from servable_core.config import BatchingParameters
+from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec, TensorSpec
+from transforms.binding import Binding
+from transforms.execution import AUTO, ExecutionOptions
+
+MAX_BATCH_CELLS = 4096
+_MAX_BATCH_CELLS_ON_GPU = 32_768
+_MAX_BATCH_ROWS = 65_536
+_STEPS = 4  # doublings that calibration may go from where it starts, up or down
+# Enough that a thread always finds the next batch, not more memory than that.
+_BATCHES_PER_THREAD = 4
+# Rows of a rare length wait so long for their like; those of a unit's end do not wait.
+_RAGGED_TIMEOUT_SECS = 0.5
+# Rows that wait for their like are in memory anyway, and what is in flight is bounded in bytes.
+_NO_BOUND = 1 << 30
+# Another size means other shapes for every length, so it has to be worth it.
+_RAGGED_MIN_GAIN = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchingOptions:
+    """What a batching session is made with.
+
+    Attributes:
+        queue: How batches are formed.
+        run: What to know of the model.
+        max_batch_cells: Most rows times padded length; None for no bound.
+        calibration: None where the size is given.
+    """
+
+    queue: QueueOptions
+    run: RunOptions
+    max_batch_cells: int | None
+    calibration: Calibration | None
+
+
+def padding_options(
+    signature: SignatureSpec,
+    binding: Binding,
+    pad_values: Mapping[str, str],
+    ladder: tuple[int, ...],
+) -> PaddingOptions:
+    """Returns how the ragged inputs of `binding` are padded.
+
+    Args:
+        signature: The signature.
+        binding: How its inputs are fed.
+        pad_values: What to pad inputs with, as the user wrote it, by their names.
+        ladder: Lengths to pad to; empty for the default ones.
+
+    Raises:
+        InvalidArgumentError: A pad value is no value of its input's type.
+    """
+    padded = {each.columns: each.tensor for each in binding.inputs if each.is_padded}
+    derived = [
+        DerivedInput(
+            name=each.tensor.name,
+            of=padded[each.columns].name,
+            derivation=each.derivation,
+            dtype=each.tensor.dtype,
+        )
+        for each in binding.inputs
+        if each.derivation is not None
+    ]
+    values = {
+        each.name: _pad_value(each, pad_values[each.name])
+        for each in padded.values()
+        if each.name in pad_values
+    }
+    return PaddingOptions(
+        ladder=LengthLadder(rungs=ladder),
+        pad_values=values,
+        derived=tuple(derived),
+        ragged_outputs=_ragged_outputs(signature) if padded else frozenset(),
+    )
+
+
+def _pad_value(tensor: TensorSpec, text: str) -> Any:
+    import numpy as np
+
+    if tensor.dtype == "string":
+        return text.encode()
+    try:
+        return np.asarray(float(text) if "." in text else int(text)).astype(tensor.dtype)[()]
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"--pad_values={tensor.name}={text}: {text!r} is no value of {tensor}"
+        ) from error
+
+
+def _ragged_outputs(signature: SignatureSpec) -> frozenset[str]:
+    """Returns the outputs whose second dimension may be the padded length."""
+    return frozenset(
+        each.name
+        for each in signature.outputs
+        if each.shape is not None and len(each.shape) > 1 and each.shape[1] is None
+    )
+
+
+def batching_parameters(
+    execution: ExecutionOptions, own: BatchingParameters | None
+) -> BatchingParameters:
+    """Returns what was said of batching: flags over the model's own file over the server's.
+
+    Raises:
+        InvalidArgumentError: The values do not go together.
+    """
+    said = execution.batching_parameters or BatchingParameters()
+    if own is not None:
+        said = said.for_model(own)
+    size = execution.max_batch_size
+    if size is not None and execution.allowed_batch_sizes is None and said.allowed_batch_sizes:
+        said = _with_size(said, size)
+    timeout = execution.batch_timeout_micros
+    return said.overridden_by(
+        BatchingParameters(
+            max_batch_size=size if isinstance(size, int) else None,
+            batch_timeout_secs=None if timeout is None else timeout / 1e6,
+            max_enqueued_batches=execution.max_enqueued_batches,
+            num_batch_threads=execution.num_batch_threads,
+            allowed_batch_sizes=execution.allowed_batch_sizes,
+        )
+    )
+
+
+def _with_size(said: BatchingParameters, size: int | str) -> BatchingParameters:
+    """Returns a file's parameters without its size, and its allowed sizes up to the flag's."""
+    sizes = said.allowed_batch_sizes or ()
+    if isinstance(size, int):
+        sizes = (*(each for each in sizes if each < size), size)
+    return replace(
+        said, max_batch_size=None, max_execution_batch_size=None, allowed_batch_sizes=sizes
+    )
+
+
+def create_batching_options(
+    execution: ExecutionOptions,
+    parameters: BatchingParameters,
+    padding: PaddingOptions,
+    *,
+    is_ragged: bool,
+    hint: int,
+    num_threads: int,
+    num_gpus: int,
+    merges_tasks: bool,
+) -> BatchingOptions:
+    """Returns the options of one model's session.
+
+    Args:
+        execution: Flags.
+        parameters: What files and flags say of batching, from `batching_parameters`.
+        padding: How ragged inputs are padded.
+        is_ragged: Whether there are any.
+        hint: Rows to start with where no size is given, or rows to have in deterministic jobs.
+        num_threads: Batch threads.
+        num_gpus: GPUs that TensorFlow sees.
+        merges_tasks: Whether rows of different submissions may share a batch; if not, the job is
+            deterministic, and everything that depends on timing is off.
+    """
+    given = _given_size(parameters)
+    allowed = parameters.execution_batch_sizes if merges_tasks else ()
+    calibration = None
+    if merges_tasks and (given is None or execution.max_batch_size == AUTO):
+        calibration = _calibration(allowed, hint, num_gpus, is_ragged=is_ragged)
+        given = allowed[-1] if allowed else max(calibration.sizes[-1], _MAX_BATCH_ROWS)
+    cells = execution.max_batch_cells
+    if is_ragged and cells is not None:
+        calibration = None
+    if is_ragged and cells is None and calibration is None and not merges_tasks:
+        cells = MAX_BATCH_CELLS
+    timeout_secs = parameters.batch_timeout_secs
+    if timeout_secs is None:
+        timeout_secs = _RAGGED_TIMEOUT_SECS if is_ragged and merges_tasks else 0.0
+    return BatchingOptions(
+        queue=QueueOptions(
+            max_batch_size=given or hint,
+            batch_timeout_secs=timeout_secs,
+            max_enqueued_batches=parameters.max_enqueued_batches
+            or (_NO_BOUND if is_ragged else _BATCHES_PER_THREAD * num_threads),
+            # Readers cut batches to size; splitting one to top up a neighbour would only copy.
+            enable_large_batch_splitting=bool(parameters.enable_large_batch_splitting),
+            merge_tasks=merges_tasks,
+            allowed_batch_sizes=allowed,
+            batch_padding_policy=BatchPaddingPolicy(execution.batch_padding_policy),
+        ),
+        run=RunOptions(
+            padding=padding,
+            isolates_all_rows=False,
+            timeout_secs=execution.batch_timeout_secs,
+        ),
+        max_batch_cells=cells,
+        calibration=calibration,
+    )
+
+
+def _given_size(parameters: BatchingParameters) -> int | None:
+    """Returns the most rows of a batch that somebody asked for."""
+    if parameters.enable_large_batch_splitting and parameters.max_execution_batch_size:
+        return parameters.max_execution_batch_size
+    return parameters.max_batch_size
+
+
+def _calibration(
+    allowed: tuple[int, ...], hint: int, num_gpus: int, *, is_ragged: bool
+) -> Calibration:
+    if not is_ragged:
+        return Calibration(sizes=allowed or _around(hint), first=hint)
+    first = _MAX_BATCH_CELLS_ON_GPU if num_gpus else MAX_BATCH_CELLS
+    options = CalibrationOptions(min_gain=_RAGGED_MIN_GAIN)
+    return Calibration(sizes=_around(first), first=first, options=options)
+
+
+def _around(first: int) -> tuple[int, ...]:
+    """Returns the sizes that are `first`, doubled or halved some times."""
+    below = [first >> step for step in range(_STEPS, 0, -1) if first >> step]
+    return tuple(dict.fromkeys([*below, *(first << step for step in range(_STEPS + 1))]))

@@ -1,0 +1,90 @@
+"""Batching statistics as plain data: in receipts, and added up in the manifest."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from servable_core.batching import BatchingStatistics
+
+_NOT_SUMMED = ("max_queue_secs", "shapes", "batch_size", "ceiling")
+_SUMMED = tuple(each.name for each in fields(BatchingStatistics) if each.name not in _NOT_SUMMED)
+_MAX_SHAPES = 64
+
+Document = dict[str, dict[str, Any]]
+
+
+def to_document(statistics: Mapping[str, BatchingStatistics]) -> Document:
+    """Returns the statistics of a process's sessions, by name, as JSON takes them."""
+    return {name: _session_document(each) for name, each in statistics.items()}
+
+
+def _session_document(statistics: BatchingStatistics) -> dict[str, Any]:
+    document: dict[str, Any] = {name: getattr(statistics, name) for name in _SUMMED}
+    document["max_queue_secs"] = statistics.max_queue_secs
+    document["ceiling"] = statistics.ceiling
+    document["shapes"] = [
+        [rows, length, each.num_runs, each.num_rows, each.run_secs]
+        for (rows, length), each in statistics.shapes.items()
+    ]
+    found = statistics.batch_size
+    document["batch_size"] = found and {
+        "size": found.size,
+        "is_frozen": found.is_frozen,
+        "curve": [[size, round(rate)] for size, rate in sorted(found.curve.items())],
+    }
+    return document
+
+
+def merge_workers(documents: Iterable[tuple[str, Document]]) -> Document:
+    """Returns the statistics of a whole job, from what its units' receipts say.
+
+    A receipt has the totals of its worker until then, so of each worker the highest count.
+
+    Args:
+        documents: For each receipt, which worker wrote it, and what that had done by then.
+    """
+    last: dict[tuple[str, str], dict[str, Any]] = {}
+    for worker, document in documents:
+        for name, session in document.items():
+            known = last.get((worker, name))
+            if known is None or known["num_batches"] <= session["num_batches"]:
+                last[worker, name] = session
+    names = dict.fromkeys(name for _, name in last)
+    return {
+        name: _merged([each for (_, own), each in last.items() if own == name]) for name in names
+    }
+
+
+def _merged(sessions: list[dict[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {name: sum(each[name] for each in sessions) for name in _SUMMED}
+    total["max_queue_secs"] = max(each["max_queue_secs"] for each in sessions)
+    ceilings = [each["ceiling"] for each in sessions if each["ceiling"] is not None]
+    total["ceiling"] = min(ceilings, default=None)
+    total["batch_size"] = [each["batch_size"] for each in sessions if each["batch_size"]]
+    shapes = _merged_shapes(sessions)
+    total["num_shapes"] = len(shapes)
+    total["shapes"] = shapes[:_MAX_SHAPES]
+    total["mean_batch_size"] = total["num_rows"] / max(1, total["num_batches"])
+    total["fill"] = total["num_rows"] / max(1, total["num_slots"])
+    total["padding_waste"] = total["num_padding_cells"] / max(1, total["num_cells"])
+    return total
+
+
+def _merged_shapes(sessions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the shapes that ran, the most frequent first."""
+    found: dict[tuple[int, int], list[float]] = {}
+    for session in sessions:
+        for rows, length, *numbers in session["shapes"]:
+            so_far = found.get((rows, length), [0.0] * len(numbers))
+            found[rows, length] = [a + b for a, b in zip(so_far, numbers, strict=True)]
+    in_order = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
+    return [
+        {
+            "rows": rows,
+            "length": length,
+            "num_runs": int(runs),
+            "num_rows": int(num_rows),
+            "run_secs": round(run_secs, 6),
+        }
+        for (rows, length), (runs, num_rows, run_secs) in in_order
+    ]
