@@ -76,14 +76,27 @@ class InputBatch:
             bad_records=self.bad_records if start == 0 else (),
         )
 
-    def locate(self, row: int) -> str:
-        """Returns where a row of the batch comes from, in words."""
+    def take(self, rows: np.ndarray) -> "InputBatch":
+        """Returns the rows of these indices, which increase, copied where they are not consecutive."""
+        if not len(rows):
+            return self.slice(0, 0)
+        borders = np.flatnonzero(np.diff(rows) != 1) + 1
+        runs = np.split(rows, borders)
+        return concat_batches([self.slice(int(run[0]), int(run[-1]) + 1) for run in runs])
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Returns file and row that a row of the batch comes from; "" and `row` if from no file."""
         before = 0
         for each in self.origins:
             if row < before + each.num_rows:
-                return f"row {each.first_row + row - before} of {each.path}"
+                return each.path, each.first_row + row - before
             before += each.num_rows
-        return f"its row {row}"
+        return "", row
+
+    def locate(self, row: int) -> str:
+        """Returns where a row of the batch comes from, in words."""
+        path, source_row = self.place(row)
+        return f"row {source_row} of {path}" if path else f"its row {row}"
 
 
 def cut_origins(origins: Iterable[Origin], start: int, stop: int) -> tuple[Origin, ...]:

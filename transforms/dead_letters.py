@@ -1,0 +1,103 @@
+"""`_dead_letters/`: the records that have no outputs, each with its place, its error and itself."""
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from servable_core.errors import ServableCoreError
+from transforms.bad_records import BadRecord, Stage
+from transforms.input_batch import InputBatch
+from transforms.storage import create_file
+
+DEAD_LETTERS_DIRECTORY = "_dead_letters"
+SCHEMA = pa.schema(
+    [
+        ("source_file", pa.string()),
+        ("source_row", pa.int64()),
+        ("byte_offset", pa.int64()),
+        ("stage", pa.string()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("model_name", pa.string()),
+        ("model_version", pa.int64()),
+        ("record", pa.binary()),
+    ]
+)
+
+
+def bad_row(
+    batch: InputBatch,
+    row: int,
+    stage: Stage,
+    error: BaseException,
+    model: tuple[str, int] | None = None,
+) -> BadRecord:
+    """Returns the letter for one row of a batch."""
+    path, source_row = batch.place(row)
+    return BadRecord(
+        source_file=path,
+        source_row=source_row,
+        byte_offset=None,
+        stage=stage,
+        code=error_code(error),
+        message=str(error) or type(error).__name__,
+        record=raw_record(batch, row),
+        model=model,
+    )
+
+
+def error_code(error: BaseException) -> str:
+    """Returns the canonical code of an error; of one that has none, INTERNAL."""
+    return error.code.name if isinstance(error, ServableCoreError) else "INTERNAL"
+
+
+def raw_record(batch: InputBatch, row: int) -> bytes:
+    """Returns a row as it was read: a TFRecord's payload, or else a JSON object of its columns."""
+    if batch.records is not None:
+        record = batch.records[row]
+        return bytes(record if isinstance(record, bytes) else record.numpy())
+    values = {name: batch.columns.column(name)[row].as_py() for name in batch.columns.schema.names}
+    return json.dumps(values, default=_as_json).encode()
+
+
+def _as_json(value: Any) -> Any:
+    """Returns what JSON has no type for: bytes as a model server's REST takes them."""
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    return str(value)
+
+
+def dead_letters_path(unit: int, num_units: int) -> str:
+    """Returns where the letters of a unit lie, relative to the output directory."""
+    digits = max(5, len(str(num_units)))
+    name = f"part-{unit:0{digits}d}-of-{num_units:0{digits}d}.parquet"
+    return f"{DEAD_LETTERS_DIRECTORY}/{name}"
+
+
+def write_dead_letters(output: str, path: str, letters: Sequence[BadRecord]) -> None:
+    """Writes the letters of a unit, at once or not at all."""
+    with create_file(output, f"{output}/{path}") as sink:
+        pq.write_table(to_table(letters), sink, compression="zstd")
+
+
+def to_table(letters: Iterable[BadRecord]) -> pa.Table:
+    """Returns letters as a table of `SCHEMA`."""
+    rows = [
+        {
+            "source_file": each.source_file,
+            "source_row": each.source_row,
+            "byte_offset": each.byte_offset,
+            "stage": each.stage.value,
+            "error_code": each.code,
+            "error_message": each.message,
+            "model_name": each.model[0] if each.model else None,
+            "model_version": each.model[1] if each.model else None,
+            "record": each.record,
+        }
+        for each in letters
+    ]
+    return pa.Table.from_pylist(rows, SCHEMA)
