@@ -125,7 +125,6 @@ class AutoBatchSize:
         if len(allowed) == len(self._sizes):
             return
         self._sizes = allowed
-        self._first_index = min(self._first_index, len(allowed) - 1)
         if self._index >= len(allowed):
             self._index = len(allowed) - 1
             self._restart()

@@ -131,8 +131,7 @@ class BatchQueue(Generic[T]):
     def capacity(self) -> int:
         """How many more tasks of one row fit."""
         rows_per_batch = self._target if self._options.merge_tasks else 1
-        num_free = self._options.max_enqueued_batches - len(self._batches)
-        return num_free * rows_per_batch + self._open_room
+        return self._num_free_batches * rows_per_batch + self._open_room
 
     @property
     def due_secs(self) -> float:
@@ -147,9 +146,8 @@ class BatchQueue(Generic[T]):
             return True
         options = self._options
         is_cut = options.enable_large_batch_splitting and self._open_room
-        has_free_batch = len(self._batches) < options.max_enqueued_batches
         limit = self._target if options.enable_large_batch_splitting else options.max_batch_size
-        return has_free_batch and size <= limit and not is_cut
+        return self._num_free_batches > 0 and size <= limit and not is_cut
 
     def has_room(self, size: int) -> bool:
         """Whether a task of `size` rows may be added now, cut where that is allowed."""
@@ -157,8 +155,7 @@ class BatchQueue(Generic[T]):
             return self.fits_whole(size)
         if not self._batches:
             return size <= self._options.max_task_size
-        num_free = self._options.max_enqueued_batches - len(self._batches)
-        return size <= self._open_room + num_free * self._target
+        return size <= self._open_room + self._num_free_batches * self._target
 
     def part_sizes(self, size: int) -> list[int]:
         """Returns the sizes of the parts in which a task of `size` rows must be added now."""
@@ -177,9 +174,12 @@ class BatchQueue(Generic[T]):
             return None
         batch = self._batches.popleft()
         if batch is self._open:
+            is_flushed = self._open_due_secs == _NOW
             rest = self._trim(batch)
             self._close_open()
             self._reopen(rest, batch, now)
+            if rest and is_flushed:
+                self.flush()
         self._num_tasks -= len(batch.tasks)
         return batch
 
@@ -198,6 +198,11 @@ class BatchQueue(Generic[T]):
         """Takes no more tasks; what is waiting is due."""
         self._is_closed = True
         self.flush()
+
+    @property
+    def _num_free_batches(self) -> int:
+        # While the target is small, a single large task may be more batches than are allowed.
+        return max(0, self._options.max_enqueued_batches - len(self._batches))
 
     def _add_part(self, part: T, now: float) -> None:
         size = part.size
@@ -236,8 +241,6 @@ class BatchQueue(Generic[T]):
         for part in rest:
             self._num_tasks -= 1
             self._add_part(part, now)
-        if self._is_closed:
-            self.flush()
 
     def _close_open(self) -> None:
         if self._open is not None:

@@ -185,10 +185,11 @@ class BatchRunner:
         start = 0
         for task in tasks:
             stop = start + task.num_rows
-            own = segments
-            if len(segments) > 1:
-                own = [each for each in segments if each.start < stop and start < each.stop]
-            self._settle(task, own, start, stop)
+            if len(segments) == 1 and segments[0].result is not None:  # as almost always
+                task.finish(self._cut(segments[0], segments[0].result, start, stop), {})
+            else:
+                own = [each for each in segments if _overlaps(each, start, stop)]
+                self._settle(task, own, start, stop)
             start = stop
 
     def _settle(
@@ -221,3 +222,8 @@ class BatchRunner:
         return {
             name: value if name in unbatched else value[rows] for name, value in outputs.items()
         }
+
+
+def _overlaps(segment: Segment[Outputs], start: int, stop: int) -> bool:
+    # Tasks without rows share their batch, of one segment, only with others such.
+    return start == stop or max(segment.start, start) < min(segment.stop, stop)

@@ -51,16 +51,16 @@ def group_by_layout(
     """
     if len(tasks) < 2:
         return [list(tasks)] if tasks else []
-    layouts: list[Any] = []
-    groups: list[list[SessionTask]] = []
+    groups: list[tuple[Any, list[SessionTask]]] = []
     for task in tasks:
-        layout = _layout(task, unbatched)
-        if layout in layouts:
-            groups[layouts.index(layout)].append(task)
+        own = _layout(task, unbatched)
+        for layout, group in groups:
+            if layout == own:
+                group.append(task)
+                break
         else:
-            layouts.append(layout)
-            groups.append([task])
-    return groups
+            groups.append((own, [task]))
+    return [group for _, group in groups]
 
 
 def merge_inputs(

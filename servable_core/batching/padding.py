@@ -77,10 +77,10 @@ class PaddedInputs:
 
 def row_lengths(inputs: Mapping[str, Any]) -> np.ndarray | None:
     """Returns for each row the values of its longest ragged input; None if no input is ragged."""
-    ragged = [value.lengths for value in inputs.values() if isinstance(value, RaggedArray)]
-    if len(ragged) < 2:
-        return ragged[0] if ragged else None
-    longest: np.ndarray = np.maximum.reduce(ragged)
+    longest: np.ndarray | None = None
+    for value in inputs.values():
+        if isinstance(value, RaggedArray):
+            longest = value.lengths if longest is None else np.maximum(longest, value.lengths)
     return longest
 
 

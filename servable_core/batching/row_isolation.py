@@ -160,7 +160,7 @@ class _Isolation(Generic[R]):
             self.max_rows = max(1, (stop - start) // 2)
 
     def _note_failure(self, start: int, stop: int, error: Exception) -> None:
-        if not _is_about_rows(error) or self._num_rows == 0:
+        if not is_about_rows(error) or self._num_rows == 0:
             self._settle_rest(error)
         elif stop - start == 1:
             self._settle_bad_row(error)
@@ -173,5 +173,6 @@ class _Isolation(Generic[R]):
         self._num_failures = 0
 
 
-def _is_about_rows(error: Exception) -> bool:
+def is_about_rows(error: Exception) -> bool:
+    """Whether another selection of rows may not meet this error."""
     return not (isinstance(error, ServableCoreError) and error.code in _NOT_ABOUT_ROWS)

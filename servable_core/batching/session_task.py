@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from servable_core.batching.ragged_array import RaggedArray, concat_ragged
 from servable_core.batching.row_errors import RowErrors
-from servable_core.errors import DeadlineExceededError
+from servable_core.errors import DeadlineExceededError, FailedPreconditionError
 
 Outputs = dict[str, Any]
 
@@ -241,13 +241,22 @@ def concat_outputs(outputs: Sequence[Outputs], unbatched: Collection[str]) -> Ou
     if len(outputs) < 2:
         return outputs[0] if outputs else {}
     return {
-        name: value if name in unbatched else _concat([each[name] for each in outputs])
+        name: value if name in unbatched else _concat(name, [each[name] for each in outputs])
         for name, value in outputs[0].items()
     }
 
 
-def _concat(values: Sequence[Any]) -> Any:
-    return concat_ragged(values) if isinstance(values[0], RaggedArray) else np.concatenate(values)
+def _concat(name: str, values: Sequence[Any]) -> Any:
+    if isinstance(values[0], RaggedArray):
+        return concat_ragged(values)
+    try:
+        return np.concatenate(values)
+    except ValueError as error:
+        shapes = sorted({tuple(value.shape[1:]) for value in values})
+        raise FailedPreconditionError(
+            f"output {name!r} has rows of shapes {shapes} in different batches, and a task has some of "
+            "each; if its second dimension is the length of a ragged input, declare it as ragged"
+        ) from error
 
 
 def _in_order(

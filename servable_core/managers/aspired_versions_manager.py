@@ -175,10 +175,10 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
     def list_available_servable_ids(self) -> list[ServableId]:
         return self._basic.list_available_servable_ids()
 
+    @override
     def get_available_servable_handles(
         self, servable_type: type[T]
     ) -> dict[ServableId, ServableHandle[T]]:
-        """Returns a handle of each available `servable_type`, and of nothing else; close them all."""
         return self._basic.get_available_servable_handles(servable_type)
 
     def states(self, servable_name: str | None = None) -> list[ServableState]:

@@ -123,10 +123,10 @@ class BasicManager(Manager):
     def list_available_servable_ids(self) -> list[ServableId]:
         return self._serving_map.list_ids()
 
+    @override
     def get_available_servable_handles(
         self, servable_type: type[T]
     ) -> dict[ServableId, ServableHandle[T]]:
-        """Returns a handle of each available `servable_type`, and of nothing else; close them all."""
         return self._serving_map.get_all(servable_type)
 
     def manage_servable(self, data: ServableData[Loader[Any]]) -> None:
@@ -248,6 +248,9 @@ class BasicManager(Manager):
         """Changes how many loads run at a time; returns when those under way have ended.
 
         What is requested meanwhile runs on the new threads already.
+
+        Raises:
+            InvalidArgumentError: If `num_threads` is below 0; nothing changes then.
         """
         self._loads.resize(num_threads)
 

@@ -168,6 +168,13 @@ class CachingManager(Manager):
         return handle
 
     @override
+    def get_available_servable_handles(
+        self, servable_type: type[T]
+    ) -> dict[ServableId, ServableHandle[T]]:
+        """Returns a handle of each loaded `servable_type`, and loads nothing; close them all."""
+        return self._basic.get_available_servable_handles(servable_type)
+
+    @override
     def list_available_servable_ids(self) -> list[ServableId]:
         return self._basic.list_available_servable_ids()
 

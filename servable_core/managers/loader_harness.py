@@ -61,7 +61,7 @@ def check_loader(data: ServableData[Loader[Any]]) -> None:
     if data.error is None and not isinstance(data.unwrap(), Loader):
         raise InvalidArgumentError(
             f"{data.servable_id} must come with a Loader, got {type(data.unwrap()).__name__}: "
-            "put a source adapter that makes loaders between the source and the manager"
+            "the source adapter in front of the manager must return a loader for each version"
         )
 
 
@@ -224,6 +224,7 @@ class LoaderHarness:
     def fail(self, error: BaseException) -> None:
         """Any state to ERROR; `error` says why."""
         shown = as_exception(error, self.servable_id)
+        _note_servable(shown, self.servable_id)
         # Tracebacks stay readable, but no longer keep a half-loaded servable in memory.
         _clear_frames(shown)
         with self._lock:
@@ -325,6 +326,13 @@ def as_exception(error: BaseException, servable_id: ServableId) -> Exception:
     )
     shown.__cause__ = error
     return shown
+
+
+def _note_servable(error: Exception, servable_id: ServableId) -> None:
+    """Has tracebacks of an error, which need not know where it comes from, name the servable."""
+    note = f"servable {servable_id}"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
 
 
 def _clear_frames(error: BaseException) -> None:

@@ -22,5 +22,10 @@ class Manager(Protocol):
             InvalidArgumentError: If it is not a `servable_type`.
         """
 
+    def get_available_servable_handles(
+        self, servable_type: type[T]
+    ) -> dict[ServableId, ServableHandle[T]]:
+        """Returns a handle of each available `servable_type`, and of nothing else; close them all."""
+
     def list_available_servable_ids(self) -> list[ServableId]:
         """Returns the ids of all servables that can be obtained, sorted."""

@@ -39,6 +39,12 @@ class StaticManager(Manager):
         return self._serving_map.get(request, servable_type)
 
     @override
+    def get_available_servable_handles(
+        self, servable_type: type[T]
+    ) -> dict[ServableId, ServableHandle[T]]:
+        return self._serving_map.get_all(servable_type)
+
+    @override
     def list_available_servable_ids(self) -> list[ServableId]:
         return self._serving_map.list_ids()
 

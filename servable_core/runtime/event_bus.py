@@ -28,7 +28,8 @@ class Subscription(Generic[E]):
     """One subscriber's hold on a bus, ended by `close`; thread-safe.
 
     When `close` returns, the callback is not running any more and will not run again. Called
-    from inside its own callback, `close` does not wait for that call.
+    from inside its own callback, `close` waits for no call under way: two of them might wait for
+    each other.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Subscription(Generic[E]):
         own = threading.get_ident()
         with self._lock:
             self._is_closed = True
-            while any(thread != own for thread in self._calling_threads):
+            if own in self._calling_threads:
+                return
+            while self._calling_threads:
                 self._idle.wait()
 
     def __enter__(self) -> Self:

@@ -7,6 +7,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from typing_extensions import override
 
+from servable_core.errors import InvalidArgumentError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -41,7 +43,15 @@ class _NamedPool(ThreadPoolExecutor):
 
 
 def create_executor(num_threads: int, name: str) -> Executor:
-    """Returns a FIFO pool of `num_threads` named threads; zero threads means inline."""
+    """Returns a FIFO pool of `num_threads` named threads; zero threads means inline.
+
+    Raises:
+        InvalidArgumentError: If there are less than none.
+    """
+    if num_threads < 0:
+        raise InvalidArgumentError(
+            f"num_threads must be 0 or more, got {num_threads}: 0 runs tasks on the caller's thread"
+        )
     if num_threads == 0:
         return InlineExecutor()
     return _NamedPool(max_workers=num_threads, thread_name_prefix=name)

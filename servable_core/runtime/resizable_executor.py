@@ -48,6 +48,9 @@ class ResizableExecutor:
 
         Tasks submitted meanwhile run on the new threads, so for a while there are both. Must
         not be called from a task of the pool.
+
+        Raises:
+            InvalidArgumentError: If `num_threads` is below 0; nothing changes then.
         """
         with self._lock:
             if num_threads == self._num_threads:

@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import override
 
 from servable_core.config.server_config import ModelConfig, ServerConfig
-from servable_core.errors import NotFoundError
+from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.lifecycle.loader import Loader
 from servable_core.lifecycle.servable_id import ServableId
 from servable_core.lifecycle.source import Target, connect
@@ -134,9 +134,13 @@ class FollowedFeed(ModelFeed):
         return {m.name: ports[m.platform] for m in config.models if m.platform in ports}
 
     def _loader_maker(self, platform: str) -> Callable[[ServableId, str], Loader[Any]]:
-        return lambda servable_id, path: self._platforms.find(platform).create_loader(
-            servable_id, path, self._file_system
-        )
+        def create_loader(servable_id: ServableId, path: str) -> Loader[Any]:
+            made = self._platforms.find(platform).create_loader(
+                servable_id, path, self._file_system
+            )
+            return _checked_loader(made, platform, servable_id)
+
+        return create_loader
 
     def _refuse(self, servable_id: ServableId, _path: str) -> Loader[Any]:
         model = models_by_name(self.config).get(servable_id.name)
@@ -145,3 +149,12 @@ class FollowedFeed(ModelFeed):
                 servable_id.name, model.platform if model else "", self._platforms.names
             )
         )
+
+
+def _checked_loader(made: object, platform: str, servable_id: ServableId) -> Loader[Any]:
+    """Returns what a platform has made, whose types only a type checker has looked at."""
+    if not isinstance(made, Loader):
+        raise InvalidArgumentError(
+            f"create_loader of platform {platform!r} must return a Loader for {servable_id}, got {made!r}: return a SimpleLoader, for instance"
+        )
+    return made

@@ -27,6 +27,8 @@ class VersionStatus:
     labels: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.error is not None:
+            return f"{self.version} (failed: {self.error})"
         state = "not known" if self.state is None else self.state.name.lower()
         return f"{self.version} ({self.pending or state})"
 
@@ -58,7 +60,8 @@ class ModelStatus:
 
     def __str__(self) -> str:
         versions = ", ".join(f"{self.name}/{version}" for version in self.versions)
-        error = "" if self.error is None else f": {self.error}"
+        is_told = self.error in [None, *(version.error for version in self.versions)]
+        error = "" if is_told else f": {self.error}"
         return f"{versions or f'{self.name} (no version)'}{error}"
 
 

@@ -12,6 +12,8 @@ from servable_core.policies.availability_preserving import AvailabilityPreservin
 from servable_core.resources.resource_allocation import ResourceAllocation, host_ram
 from servable_core.runtime.retry import RetryOptions
 
+_NUMBERS_OF_THREADS = ("num_initial_load_threads", "num_load_threads", "num_unload_threads")
+
 
 def _do_nothing(_servable_id: ServableId) -> None:
     """Stands for a hook that nobody gave."""
@@ -76,6 +78,10 @@ class ServerCoreOptions:
     allows_labels_of_unavailable_versions: bool = False
 
     def __post_init__(self) -> None:
+        for name in _NUMBERS_OF_THREADS:
+            num_threads = getattr(self, name)
+            if num_threads < 0:
+                raise InvalidArgumentError(f"{name} must be 0 or more, got {num_threads}")
         if self.total_ram_bytes is not None and self.total_ram_bytes < 1:
             raise InvalidArgumentError(
                 f"total_ram_bytes must be 1 or more, or None, got {self.total_ram_bytes}"

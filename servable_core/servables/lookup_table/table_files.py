@@ -90,15 +90,23 @@ def _read_part(path: str, file_system: FileSystem) -> Any:
 def _to_numpy(name: str, column: Any) -> np.ndarray:
     import pyarrow as pa
 
+    if pa.types.is_dictionary(column.type):  # what others write of categories
+        column = column.cast(column.type.value_type)
     kind = column.type
     if column.null_count:
         raise InvalidArgumentError(f"column {name!r} has {column.null_count} nulls; expected none")
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _to_matrix(name, column.combine_chunks())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind):
         column = column.cast(pa.large_binary())  # beyond 2 GB, too
     array: np.ndarray = column.to_numpy()
     return array
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
 def _to_matrix(name: str, column: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from servable_core.batching import BatchQueue, QueueOptions
+from servable_core.batching.batch_queue import BatchPaddingPolicy
 from servable_core.errors import InvalidArgumentError
 
 
@@ -100,6 +101,96 @@ def test_closed_queue_ignores_timeouts():
     assert take_sizes(queue, now=0.0) == [1]
 
 
+def test_batches_that_begin_later_have_the_target_size():
+    """The open batch keeps its room; a target beyond `max_batch_size` is that."""
+    queue = make_queue()
+    add(queue, 1)
+    queue.set_target_batch_size(2)
+    add(queue, 6)
+    assert [take_sizes(queue) for _ in range(3)] == [[1, 3], [2], [1]]
+    queue.set_target_batch_size(100)
+    add(queue, 5)
+    assert [take_sizes(queue) for _ in range(2)] == [[4], [1]]
+
+
+def test_open_batch_of_too_many_is_filled_up():
+    """A task that became more batches than are allowed leaves room in the last, and nowhere else."""
+    queue = make_queue(max_enqueued_batches=2)
+    queue.set_target_batch_size(3)
+    add(queue, 8)
+    assert (queue.num_batches, queue.capacity) == (3, 1)
+    assert (queue.has_room(1), queue.has_room(2)) == (True, False)
+    add(queue, 1)
+    assert queue.capacity == 0
+
+
+def test_whole_task_beyond_the_target_is_a_batch_by_itself():
+    """Without splitting, the target joins tasks, and `max_batch_size` bounds them."""
+    queue = make_queue(enable_large_batch_splitting=False)
+    queue.set_target_batch_size(2)
+    for size in (1, 3, 1, 1):
+        add(queue, size)
+    assert not queue.has_room(5)
+    assert [take_sizes(queue) for _ in range(3)] == [[1], [3], [1, 1]]
+
+
+def test_empty_queue_takes_a_task_of_its_bound_whatever_the_target():
+    """What fits once always will; then there is no room until it is gone."""
+    queue = make_queue(max_enqueued_batches=2)
+    queue.set_target_batch_size(1)
+    add(queue, 8)
+    assert not queue.has_room(1)
+    assert [take_sizes(queue) for _ in range(8)] == [[1]] * 8
+
+
+ALLOWED_DOWN = {
+    "max_batch_size": 8,
+    "allowed_batch_sizes": (2, 4, 8),
+    "batch_padding_policy": BatchPaddingPolicy.BATCH_DOWN,
+}
+
+
+def test_batch_is_cut_to_the_allowed_size_below():
+    """The rest waits on, and is counted; it has waited in proportion already."""
+    queue = make_queue(**ALLOWED_DOWN)
+    for now in range(6):
+        add(queue, 1, now=float(now))
+    assert take_sizes(queue, now=12.0) == [1] * 4
+    assert (queue.num_tasks, queue.num_batches, queue.capacity) == (2, 1, 78)
+    # It began at 0 and ran at 12, when four of its six rows left.
+    assert queue.due_secs == 10.0 + 12.0 * 4 / 6
+    add(queue, 1, now=13.0)
+    assert take_sizes(queue, now=18.0) == [1, 1]
+    assert take_sizes(queue) == [1]
+    assert queue.num_tasks == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken"), [([1], [1]), ([1, 2, 2], [1, 2, 2]), ([2, 3], [2, 3]), ([3, 1, 2], [3, 1])]
+)
+def test_batch_is_cut_between_tasks_only(sizes, taken):
+    """And not below the least size; otherwise it is padded up."""
+    queue = make_queue(**ALLOWED_DOWN)
+    [add(queue, size) for size in sizes]
+    assert take_sizes(queue, now=10.0) == taken
+
+
+def test_padding_up_leaves_batches_whole():
+    """The other policy cuts nothing."""
+    queue = make_queue(max_batch_size=8, allowed_batch_sizes=(2, 4, 8))
+    [add(queue, 1) for _ in range(6)]
+    assert take_sizes(queue, now=10.0) == [1] * 6
+
+
+@pytest.mark.parametrize("end", [BatchQueue.flush, BatchQueue.close])
+def test_what_is_cut_off_a_flushed_batch_does_not_wait(end):
+    """Nor does it after the end: all that waited is due."""
+    queue = make_queue(**ALLOWED_DOWN)
+    [add(queue, 1) for _ in range(7)]
+    end(queue)
+    assert [take_sizes(queue, now=0.0) for _ in range(4)] == [[1] * 4, [1] * 2, [1], None]
+
+
 def test_taken_batches_are_closed_and_counted_out():
     """A batch leaves the queue closed, and its tasks are no longer enqueued."""
     queue = make_queue()
@@ -138,6 +229,9 @@ def test_capacity_and_room(options, sizes, capacity, largest_that_fits):
         ({"batch_timeout_secs": -1.0}, "batch_timeout_secs must be .* got -1.0"),
         ({"batch_timeout_secs": math.nan}, "batch_timeout_secs must be .* got nan"),
         ({"max_enqueued_batches": 0}, "max_enqueued_batches must be 1 or more, got 0"),
+        ({"allowed_batch_sizes": (0, 4)}, r"allowed_batch_sizes must .* got \[0, 4\]"),
+        ({"allowed_batch_sizes": (2, 2, 4)}, r"allowed_batch_sizes must .* got \[2, 2, 4\]"),
+        ({"allowed_batch_sizes": (2, 3)}, r"end with max_batch_size=4, got \[2, 3\]"),
     ],
 )
 def test_options_out_of_range_are_errors(options, message):

@@ -143,6 +143,20 @@ def test_rung_that_memory_does_not_allow_is_not_credited():
     assert sizes.target_rows(64) == 16
 
 
+def test_ceiling_of_the_probed_length_ends_the_ladder():
+    """Larger rungs are not tried there, and lengths that follow start below them."""
+    calibration = Calibration(sizes=(1024, 2048, 4096), first=4096, options=QUICK)
+    sizes = sizing(calibration=calibration)
+    sizes.probe(64)
+    sizes.note_ceiling(32, 4)
+    assert sizes.report().size == 4096
+    sizes.note_ceiling(64, 32)
+    assert sizes.report().size == 2048
+    feed(sizes, 64, lambda rows: 0.01)
+    assert sizes.report().is_frozen
+    assert sizes.target_rows(16) == 128
+
+
 def test_rung_that_rows_do_not_allow_is_not_credited():
     """Where `max_batch_size` binds, more cells change nothing."""
     calibration = Calibration(sizes=(1024, 2048, 4096), first=1024, options=QUICK)

@@ -142,7 +142,8 @@ class Driver:
             # An empty queue takes a task as large as all its batches, even if these are small now.
             waiting = [batch.size for batch in queue._queue._batches]
             max_batches = self.options.max_enqueued_batches
-            assert len(waiting) <= max_batches or sum(waiting) <= queue.max_task_size
+            assert len(waiting) <= max_batches or sum(waiting[:-1]) < queue.max_task_size
+            assert queue.scheduling_capacity >= 0
             head = queue.head_locked
             if head is not None:  # nothing waits for more than its timeout
                 waits_until = head.started_secs + self.options.batch_timeout_secs

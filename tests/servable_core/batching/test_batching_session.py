@@ -162,7 +162,7 @@ def test_parts_that_cannot_be_joined_fail_the_task(make_session):
     session = make_session(lambda inputs: {"y": np.zeros((len(inputs["x"]), len(inputs["x"])))})
     future = session.submit(rows(*range(6)))
     session.close()
-    with pytest.raises(ValueError, match="must match exactly"):
+    with pytest.raises(FailedPreconditionError, match=r"'y' has rows of shapes \[\(2,\), \(4,\)\]"):
         future.result(0)
 
 

@@ -1,5 +1,7 @@
 """Ragged arrays do with rows what lists of lists do."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,7 +52,7 @@ def test_cut_and_joined_again(rows, cuts):
     """Slices joined are the whole."""
     ragged = of(rows)
     bounds = [0, *sorted(cuts), len(rows)]
-    parts = [ragged[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [ragged[a:b] for a, b in pairwise(bounds)]
     assert rows_of(concat_ragged(parts)) == rows
 
 

@@ -137,6 +137,26 @@ def test_a_wrong_type_is_refused() -> None:
         manager.get_servable_handle(ServableRequest.specific("a", 1), int)
 
 
+def test_handles_of_all_that_is_loaded_load_nothing_more() -> None:
+    """What is of another type, or has failed, is left out."""
+    factory = Factory()
+    with _manager(factory) as manager:
+        assert manager.get_available_servable_handles(FakeServable) == {}
+        _use(manager, "a", "b")
+        factory.num_failures = 1
+        with pytest.raises(UnavailableError):
+            _get(manager, "c")
+
+        handles = manager.get_available_servable_handles(FakeServable)
+        assert {str(i): handle.servable.use() for i, handle in handles.items()} == {
+            "a/1": "a/1",
+            "b/1": "b/1",
+        }
+        assert manager.get_available_servable_handles(int) == {}
+        for handle in handles.values():
+            handle.close()
+
+
 def test_concurrent_requests_for_one_servable_load_it_once() -> None:
     """All of them get it."""
     gate, factory = threading.Event(), Factory()

@@ -405,3 +405,14 @@ def test_a_failed_load_does_not_keep_what_it_had_made() -> None:
 
     assert harness.error is not None
     assert made[0]() is None
+
+
+def test_a_failure_names_its_servable_to_whoever_sees_the_traceback() -> None:
+    """Once, however often the same error comes; its message stays that of the loader."""
+    error = KeyError("weights")
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            _approved(FakeLoader(num_failures=1, error=error)).load()
+
+    assert str(error) == "'weights'"
+    assert error.__notes__ == ["servable m/1"]

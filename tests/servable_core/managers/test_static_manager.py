@@ -28,6 +28,15 @@ def test_everything_is_listed() -> None:
     assert list(map(str, MANAGER.list_available_servable_ids())) == ["a/1", "a/2", "b/0"]
 
 
+def test_handles_of_one_type_can_be_had_all_at_once() -> None:
+    """Whatever is of another type is left out."""
+    handles = MANAGER.get_available_servable_handles(str)
+
+    assert {str(i): handle.servable for i, handle in handles.items()} == {"a/1": "a1", "a/2": "a2"}
+    for handle in handles.values():
+        handle.close()
+
+
 @pytest.mark.parametrize(
     "request_", [ServableRequest.latest("c"), ServableRequest.specific("a", 3)]
 )

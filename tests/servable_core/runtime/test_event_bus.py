@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from servable_core.runtime.event_bus import EventAndTime, EventBus, Subscription
+from servable_core.runtime.executor import start_thread
 from servable_core.testing import FakeClock
 
 
@@ -95,3 +96,22 @@ def test_a_failing_callback_does_not_keep_the_event_from_others() -> None:
         bus.publish(0)
 
     assert received == [0]
+
+
+def test_callbacks_that_end_their_subscription_at_the_same_time_do_not_wait_for_each_other() -> (
+    None
+):
+    """As one-shot subscribers do, told by two threads."""
+    bus, both_inside = EventBus[int](), threading.Barrier(2)
+    subscriptions: list[Subscription[int]] = []
+
+    def receive(_stamped: EventAndTime[int]) -> None:
+        both_inside.wait(10)
+        subscriptions[0].close()
+
+    subscriptions.append(bus.subscribe(receive))
+    threads = [start_thread(bus.publish, event, name=f"publisher-{event}") for event in range(2)]
+    for thread in threads:
+        thread.join(10)
+
+    assert not any(thread.is_alive() for thread in threads)

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from servable_core.errors import InvalidArgumentError
 from servable_core.runtime.alarm import Alarm
 from servable_core.runtime.memory import release_unused_memory
 from servable_core.runtime.resizable_executor import ResizableExecutor
@@ -111,6 +112,18 @@ def test_resizing_loses_no_task_and_waits_for_those_under_way() -> None:
     executor.shutdown()
     with pytest.raises(RuntimeError):
         executor.submit(wait)
+
+
+def test_a_number_of_threads_below_zero_is_refused_and_changes_nothing() -> None:
+    """The executor goes on with those it has."""
+    executor = ResizableExecutor(1, "pool")
+
+    with pytest.raises(InvalidArgumentError, match="num_threads must be 0 or more, got -1"):
+        executor.resize(-1)
+
+    assert executor.num_threads == 1
+    assert executor.submit(_thread_name).result(10).startswith("pool")
+    executor.shutdown()
 
 
 def test_releasing_memory_works_on_this_platform() -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import pytest
 
@@ -22,6 +23,7 @@ from servable_core.servables.platform import Platform
 from servable_core.servables.platform_registry import PlatformRegistry
 from servable_core.server_core import ModelSpec, ServerCore, ServerCoreOptions
 from servable_core.server_core.followed_models import FollowedFeed
+from servable_core.sources import AllVersions
 from servable_core.sources.watched_servable import StoragePathStatus
 from servable_core.testing import FakeClock, FakeFileSystem, FakeLoader, FakeServable
 from tests.servable_core.server_core.fakes import PATIENCE_SECS, FakeStore, available, model, use
@@ -284,6 +286,46 @@ def test_a_total_is_given_once_and_is_bound() -> None:
         ServerCoreOptions(total_ram_bytes=1, total_resources=host_ram(1))
     with pytest.raises(InvalidArgumentError, match="must be bound, got 1 of gpu:"):
         ServerCoreOptions(total_resources=ResourceAllocation({Resource("gpu", RAM_BYTES): 1}))
+
+
+@pytest.mark.parametrize(
+    "name", ["num_initial_load_threads", "num_load_threads", "num_unload_threads"]
+)
+def test_numbers_of_threads_are_checked_before_anything_is_loaded(name: str) -> None:
+    """Each under its own name."""
+    with pytest.raises(InvalidArgumentError, match=f"^{name} must be 0 or more, got -1"):
+        ServerCoreOptions(**{name: -1})
+
+
+def test_a_platform_that_makes_no_loader_is_an_error_of_its_version() -> None:
+    """Nobody waits for ever for a `create_loader` without a `return`."""
+    platform = Platform(name="fake", create_loader=cast(Any, lambda *_: None))
+    files = FakeFileSystem()
+    files.write("/a/1/model")
+
+    with pytest.raises(InvalidArgumentError, match="'fake' must return a Loader for a/1, got None"):
+        ServerCore(
+            ServerConfig(models=(model("a"),)),
+            platforms=PlatformRegistry([platform]),
+            file_system=files,
+            options=ServerCoreOptions(settle_secs=0.0, load_timeout_secs=PATIENCE_SECS),
+        )
+
+
+def test_a_status_says_which_version_has_failed_and_why() -> None:
+    """Also while another one serves."""
+    store = FakeStore("a/1", "a/2")
+    store.failing = {"/a/2"}
+    both = model("a", versions=AllVersions())
+    with store.core(both, requires_all_models=False) as core:
+        serving = str(core.statuses()[0])
+    store.failing.add("/a/1")
+    with store.core(both, requires_all_models=False) as core:
+        dark = str(core.statuses()[0])
+
+    why = "failed: the fake loader was told to fail"
+    assert serving == f"a/2 ({why}), a/1 (available)"
+    assert dark == f"a/2 ({why}), a/1 ({why})"
 
 
 def test_each_model_may_have_its_own_policy() -> None:

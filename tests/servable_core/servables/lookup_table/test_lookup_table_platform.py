@@ -132,6 +132,24 @@ def test_bad_tables_fail_to_load(
         _load(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "string_type",
+    [pa.dictionary(pa.int32(), pa.string()), pa.string_view(), pa.large_string()],
+    ids=str,
+)
+def test_strings_are_bytes_however_a_file_stores_them(
+    tmp_path: Path, string_type: pa.DataType
+) -> None:
+    """Writers of categories make dictionaries of them."""
+    words = pa.array(["one", "é"]).cast(string_type)
+    pq.write_table(pa.table({"key": words, "word": words}), tmp_path / "table.parquet")
+
+    values, found = _load(str(tmp_path)).lookup(np.array(["é", "x", "one"]))
+
+    assert values["word"].tolist() == ["é".encode(), b"", b"one"]
+    assert found.tolist() == [True, False, True]
+
+
 def test_lists_of_several_lengths_are_refused(tmp_path: Path) -> None:
     """They are no embeddings."""
     pq.write_table(pa.table({"key": [1, 2], "v": [[1.0], [1.0, 2.0]]}), tmp_path / "t.parquet")
