@@ -83,27 +83,26 @@ class BatchRunner:
         merged = merge_inputs(tasks, self._concat, self._options.unbatched_inputs)
         padded = pad_inputs(merged, self._options.padding)
         num_rows = sum([task.num_rows for task in tasks])
-        self._count_batch(tasks, num_rows, padded.padded_length)
+        max_rows = self._begin(tasks, num_rows, padded.padded_length)
         segments, max_rows = run_isolated(
             partial(self._run_rows, padded, num_rows),
             num_rows,
-            self._max_rows(padded.padded_length),
+            max_rows,
             next_wanted=partial(self._next_wanted, tasks),
         )
         if max_rows < num_rows:
             self._sizing.note_ceiling(padded.padded_length, max_rows)
         self._hand_out(segments, tasks)
 
-    def _count_batch(self, tasks: Sequence[SessionTask], num_rows: int, length: int) -> None:
+    def _begin(self, tasks: Sequence[SessionTask], num_rows: int, length: int) -> int:
+        """Counts a batch; returns the most rows of one of its model calls."""
         now = self._clock.now()
+        self._sizing.relieve_memory(length, now)
         self._recorder.add_batch(
             num_rows=num_rows,
             num_slots=max(num_rows, self._sizing.target_rows(length)),
             waits_secs=[now - task.submitted_secs for task in tasks],
         )
-
-    def _max_rows(self, length: int) -> int:
-        self._sizing.relieve_memory(length, self._clock.now())
         return self._sizing.max_rows(length)
 
     def _next_wanted(self, tasks: Sequence[SessionTask], row: int) -> int:
@@ -129,11 +128,12 @@ class BatchRunner:
         start_secs = self._clock.now()
         try:
             outputs = self._run(inputs)
-        finally:
-            end_secs = self._clock.now()
-            self._recorder.add_run(end_secs - start_secs, is_extra=not is_whole)
-        self._learn(padded, slice(start, stop), size, start_secs, end_secs)
-        return self._own_rows(outputs, padded, slice(start, stop), size)
+        except BaseException:
+            self._recorder.add_failed_run(self._clock.now() - start_secs, is_extra=not is_whole)
+            raise
+        rows = slice(start, stop)
+        self._learn(padded, rows, size, start_secs, is_extra=not is_whole)
+        return self._own_rows(outputs, padded, rows, size)
 
     def _rows_of(self, name: str, value: Any, start: int, stop: int, size: int) -> Any:
         """Returns rows [start, stop), and repeats them until they are `size`: they are valid rows."""
@@ -148,16 +148,18 @@ class BatchRunner:
         return rows
 
     def _learn(
-        self, padded: PaddedInputs, rows: slice, size: int, start_secs: float, end_secs: float
+        self, padded: PaddedInputs, rows: slice, size: int, start_secs: float, *, is_extra: bool
     ) -> None:
+        end_secs = self._clock.now()
         num_rows = rows.stop - rows.start
         run_secs = end_secs - start_secs
-        self._recorder.add_shape(
+        self._recorder.add_run(
             num_rows=num_rows,
             padded_rows=size,
             padded_length=padded.padded_length,
             cells=0 if padded.lengths is None else int(padded.lengths[rows].sum()),
             run_secs=run_secs,
+            is_extra=is_extra,
         )
         self._sizing.record(num_rows, padded.padded_length, run_secs, end_secs)
 

@@ -16,6 +16,7 @@ _UNBOUNDED = sys.maxsize
 _NOT_RAGGED = 0
 _MEMORY_CHECK_SECS = 0.5
 _MEMORY_RELIEF_SECS = 5.0
+_NEARLY_FULL = 0.75
 # Few shapes, and yet little work for a short tail: it is padded to an eighth, or to the whole.
 _TAIL_FRACTION = 8
 
@@ -73,34 +74,37 @@ class BatchSizing:
         self._lock = threading.Lock()
         calibration = options.calibration
         self._first_size = calibration.first if calibration else 0
-        # Guarded by _lock.
+        # All below: guarded by _lock, but for looks at one value, of which a late one does no harm.
         self._auto = (
             AutoBatchSize(calibration.sizes, calibration.first, calibration.options)
             if calibration
             else None
         )
-        self._probed_length: int | None = None  # Guarded by _lock.
-        self._ceilings: dict[int, int] = {}  # Rows that memory allows, by length. Guarded by _lock.
-        self._listed: dict[int, set[int]] = {}  # Rows to pad to, by length. Guarded by _lock.
-        self._last_end_secs: float | None = None  # Guarded by _lock.
-        self._next_check_secs = 0.0  # Guarded by _lock.
+        self._probed_length: int | None = None
+        self._ceilings: dict[int, int] = {}  # Rows that memory allows, by length.
+        self._targets: dict[int, int] = {}  # What was computed since the last change, by length.
+        self._listed: dict[int, set[int]] = {}  # Rows to pad to, by length.
+        self._last_end_secs: float | None = None
+        self._next_check_secs = 0.0
 
     def probe(self, length: int) -> None:
         """Has calibration watch the batches of this length, unless it watches others already."""
         with self._lock:
             if self._probed_length is None:
                 self._probed_length = length
+                self._targets = {}
 
     def target_rows(self, length: int) -> int:
         """Returns the rows that batches of this length should have now; 1 or more."""
+        target = self._targets.get(length)
+        if target is not None:
+            return target
         with self._lock:
             return self._target_locked(length)
 
     def max_rows(self, length: int) -> int:
         """Returns the most rows of one model call of this length."""
-        with self._lock:
-            ceiling = self._ceilings.get(length)
-        return _UNBOUNDED if ceiling is None else ceiling
+        return self._ceilings.get(length, _UNBOUNDED)
 
     def padded_rows(self, num_rows: int, length: int, max_rows: int) -> int:
         """Returns the rows that a call with `num_rows` rows of this length should have.
@@ -129,15 +133,21 @@ class BatchSizing:
 
     def record(self, num_rows: int, length: int, run_secs: float, now: float) -> None:
         """Learns from a model call that succeeded and ended `now`."""
+        auto = self._auto
+        if auto is None or auto.is_frozen:
+            return
         with self._lock:
             last, self._last_end_secs = self._last_end_secs, now
-            if self._auto is None or last is None:
+            if last is None:
                 return
-            is_full = num_rows == self._target_locked(length)
+            target = self._target_locked(length)
             if not length:
-                self._auto.record(num_rows, now - last, is_full=is_full)
-            elif is_full and length == self._probed_length:
-                self._auto.record(num_rows * length, run_secs, is_full=True)
+                # Files end where they end: what is nearly full tells as much.
+                is_full = _NEARLY_FULL * target <= num_rows <= target
+                auto.record(num_rows, now - last, is_full=is_full)
+            elif num_rows == target and length == self._probed_length:
+                auto.record(num_rows * length, run_secs, is_full=True)
+            self._targets = {}
 
     def note_ceiling(self, length: int, num_rows: int) -> None:
         """Remembers that memory allows no more than `num_rows` rows of this length."""
@@ -145,15 +155,16 @@ class BatchSizing:
             ceiling = self._ceilings[length] = min(num_rows, self._ceilings.get(length, num_rows))
             if self._auto is not None and length in (_NOT_RAGGED, self._probed_length):
                 self._auto.limit(ceiling * max(1, length))
+            self._targets = {}
 
     def relieve_memory(self, length: int, now: float) -> None:
         """Halves the batches of a length if memory is short; to be called before each of them.
 
         It takes a while until that shows, so it is not done again at once.
         """
+        if now < self._next_check_secs:
+            return
         with self._lock:
-            if now < self._next_check_secs:
-                return
             self._next_check_secs = now + _MEMORY_CHECK_SECS
         num_rows = self.target_rows(length)
         if num_rows > 1 and self._is_memory_short():
@@ -173,6 +184,11 @@ class BatchSizing:
             return min(self._ceilings.values(), default=None)
 
     def _target_locked(self, length: int) -> int:
+        if length not in self._targets:
+            self._targets[length] = self._compute_target_locked(length)
+        return self._targets[length]
+
+    def _compute_target_locked(self, length: int) -> int:
         options = self._options
         rows = options.max_batch_size
         cells = options.max_batch_cells

@@ -1,5 +1,6 @@
 """Many small model calls in, few large ones out: the face of batching towards those who infer."""
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -108,7 +109,8 @@ class BatchingSession:
             clock=clock,
             name=name,
         )
-        self._watch = RunWatch(run_options.timeout_secs, clock, name)
+        has_timeout = run_options.timeout_secs < math.inf
+        self._watch = RunWatch(run_options.timeout_secs, clock, name) if has_timeout else None
         self._lock = threading.Lock()
         self._is_closed = False  # Guarded by _lock.
         self._dense_queue = self._add_queue(_NOT_RAGGED)
@@ -201,7 +203,8 @@ class BatchingSession:
             self._is_closed = True  # from here on no queue is added
         for queue in self._all_queues():
             queue.close()
-        self._watch.close()
+        if self._watch is not None:
+            self._watch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -288,8 +291,11 @@ class BatchingSession:
         if len(tasks) < len(batch.tasks):
             self._recorder.count("num_dropped", len(batch.tasks) - len(tasks))
         for group in group_by_layout(tasks, self._run_options.unbatched_inputs):
-            with self._watch.watching(group):
+            if self._watch is None:
                 self._runner.run_tasks(group)
+            else:
+                with self._watch.watching(group):
+                    self._runner.run_tasks(group)
 
 
 def _group_rows(

@@ -112,28 +112,41 @@ class StatisticsRecorder:
             counts["queue_secs"] += sum(waits_secs)
             self._max_queue_secs = max(self._max_queue_secs, *waits_secs)
 
-    def add_run(self, run_secs: float, *, is_extra: bool) -> None:
-        """Counts a model call, however it ends."""
+    def add_failed_run(self, run_secs: float, *, is_extra: bool) -> None:
+        """Counts a model call that has failed."""
         with self._lock:
-            counts = self._counts
-            counts["num_runs"] += 1
-            counts["num_extra_runs"] += is_extra
-            counts["run_secs"] += run_secs
+            self._add_run_locked(run_secs, is_extra=is_extra)
 
-    def add_shape(
-        self, *, num_rows: int, padded_rows: int, padded_length: int, cells: int, run_secs: float
+    def add_run(
+        self,
+        *,
+        num_rows: int,
+        padded_rows: int,
+        padded_length: int,
+        cells: int,
+        run_secs: float,
+        is_extra: bool,
     ) -> None:
         """Counts a model call that has succeeded; `cells` without padding."""
         num_cells = padded_rows * padded_length
         with self._lock:
+            self._add_run_locked(run_secs, is_extra=is_extra)
             counts = self._counts
             counts["num_padding_rows"] += padded_rows - num_rows
             counts["num_cells"] += num_cells
             counts["num_padding_cells"] += num_cells - cells
-            shape = self._shapes.setdefault((padded_rows, padded_length), [0, 0, 0.0])
+            shape = self._shapes.get((padded_rows, padded_length))
+            if shape is None:
+                shape = self._shapes[padded_rows, padded_length] = [0, 0, 0.0]
             shape[0] += 1
             shape[1] += num_rows
             shape[2] += run_secs
+
+    def _add_run_locked(self, run_secs: float, *, is_extra: bool) -> None:
+        counts = self._counts
+        counts["num_runs"] += 1
+        counts["num_extra_runs"] += is_extra
+        counts["run_secs"] += run_secs
 
     def snapshot(
         self, batch_size: BatchSizeReport | None, ceiling: int | None

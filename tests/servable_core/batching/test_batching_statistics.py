@@ -22,11 +22,10 @@ def test_totals_and_ratios():
     recorder = StatisticsRecorder()
     recorder.add_batch(num_rows=6, num_slots=8, waits_secs=[1.0, 3.0, 0.5])
     recorder.add_batch(num_rows=2, num_slots=8, waits_secs=[2.0])
-    for is_extra in [False, True, True]:
-        recorder.add_run(0.5, is_extra=is_extra)
+    recorder.add_failed_run(0.5, is_extra=True)
     shape = {"padded_rows": 8, "padded_length": 16, "run_secs": 0.5}
-    recorder.add_shape(num_rows=6, cells=60, **shape)
-    recorder.add_shape(num_rows=2, cells=4, **shape)
+    recorder.add_run(num_rows=6, cells=60, is_extra=False, **shape)
+    recorder.add_run(num_rows=2, cells=4, is_extra=True, **shape)
     recorder.count("num_dropped", 2)
     report = BatchSizeReport(size=8, is_frozen=True, curve={})
     statistics = recorder.snapshot(report, 4)
