@@ -9,8 +9,10 @@ from servable_core.batching.adaptive_shared_batch_scheduler import (
 from servable_core.batching.basic_batch_scheduler import BasicBatchScheduler as BasicBatchScheduler
 from servable_core.batching.batch import Batch as Batch
 from servable_core.batching.batch import BatchTask as BatchTask
+from servable_core.batching.batch_queue import BatchPaddingPolicy as BatchPaddingPolicy
 from servable_core.batching.batch_queue import BatchQueue as BatchQueue
 from servable_core.batching.batch_queue import QueueOptions as QueueOptions
+from servable_core.batching.batch_runner import RunOptions as RunOptions
 from servable_core.batching.batch_scheduler import BatchScheduler as BatchScheduler
 from servable_core.batching.batch_scheduler_retrier import (
     BatchSchedulerRetrier as BatchSchedulerRetrier,
@@ -18,8 +20,14 @@ from servable_core.batching.batch_scheduler_retrier import (
 from servable_core.batching.batch_scheduler_retrier import (
     BatchSchedulerRetrierOptions as BatchSchedulerRetrierOptions,
 )
+from servable_core.batching.batch_sizing import Calibration as Calibration
 from servable_core.batching.batching_session import BatchingSession as BatchingSession
 from servable_core.batching.batching_statistics import BatchingStatistics as BatchingStatistics
+from servable_core.batching.length_ladder import LengthLadder as LengthLadder
+from servable_core.batching.padding import DerivedInput as DerivedInput
+from servable_core.batching.padding import PaddingOptions as PaddingOptions
+from servable_core.batching.ragged_array import RaggedArray as RaggedArray
+from servable_core.batching.row_errors import RowErrors as RowErrors
 from servable_core.batching.serial_device_batch_scheduler import (
     SerialDeviceBatchScheduler as SerialDeviceBatchScheduler,
 )
@@ -42,3 +50,4 @@ from servable_core.batching.streaming_batch_scheduler import (
 from servable_core.batching.streaming_batch_scheduler import (
     StreamingBatchSchedulerOptions as StreamingBatchSchedulerOptions,
 )
+from servable_core.batching.task_future import TaskFuture as TaskFuture

@@ -21,9 +21,9 @@ class CalibrationOptions:
     """
 
     window_secs: float = 0.1
-    window_batches: int = 8
+    window_batches: int = 4
     num_windows: int = 3
-    num_settling_batches: int = 8
+    num_settling_batches: int = 4
     min_gain: float = 0.02
 
     def __post_init__(self) -> None:

@@ -13,9 +13,10 @@ from servable_core.batching.merging import Concat, concat_values, merge_inputs
 from servable_core.batching.padding import PaddedInputs, PaddingOptions, cut_outputs, pad_inputs
 from servable_core.batching.row_isolation import Segment, run_isolated
 from servable_core.batching.session_task import Outputs, SessionTask, concat_outputs
-from servable_core.errors import FailedPreconditionError
+from servable_core.errors import FailedPreconditionError, ResourceExhaustedError
 from servable_core.runtime.clock import Clock
 
+_EXHAUSTION = (ResourceExhaustedError, MemoryError)
 Run = Callable[[Mapping[str, Any]], Mapping[str, np.ndarray]]
 
 
@@ -27,6 +28,8 @@ class RunOptions:
         padding: How ragged inputs become dense.
         unbatched_inputs: Inputs without a batch dimension; tasks that differ in them share no call.
         unbatched_outputs: Outputs without a batch dimension: every task of a call gets them whole.
+        halves_on_exhaustion: Whether rows that exhaust memory run again in smaller calls. If not,
+            they fail: for those to whom it matters which rows are computed together.
         isolates_all_rows: Whether every row that fails is found; otherwise, only the first of each
             task, whose other rows are then given up.
         timeout_secs: What one batch may take; then its tasks fail.
@@ -35,6 +38,7 @@ class RunOptions:
     padding: PaddingOptions = field(default_factory=PaddingOptions)
     unbatched_inputs: frozenset[str] = frozenset()
     unbatched_outputs: frozenset[str] = frozenset()
+    halves_on_exhaustion: bool = True
     isolates_all_rows: bool = True
     timeout_secs: float = float("inf")
 
@@ -128,8 +132,12 @@ class BatchRunner:
         start_secs = self._clock.now()
         try:
             outputs = self._run(inputs)
-        except BaseException:
+        except BaseException as error:
             self._recorder.add_failed_run(self._clock.now() - start_secs, is_extra=not is_whole)
+            if isinstance(error, _EXHAUSTION) and not self._options.halves_on_exhaustion:
+                raise FailedPreconditionError(
+                    f"{self._name}: {stop - start} rows exhaust memory, and may not be run in smaller batches: {error}"
+                ) from error
             raise
         rows = slice(start, stop)
         self._learn(padded, rows, size, start_secs, is_extra=not is_whole)

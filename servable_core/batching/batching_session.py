@@ -28,6 +28,7 @@ from servable_core.batching.session_task import (
 )
 from servable_core.batching.shared_batch_queue import SharedBatchQueue
 from servable_core.batching.shared_batch_scheduler import SharedBatchScheduler
+from servable_core.batching.task_future import TaskFuture
 from servable_core.errors import FailedPreconditionError, UnavailableError
 from servable_core.runtime.clock import Clock, SystemClock
 
@@ -146,7 +147,7 @@ class BatchingSession:
             FailedPreconditionError: The session is closed.
         """
         rows = num_rows(inputs, self._name, self._run_options.unbatched_inputs)
-        future: Future[Outputs] = Future()
+        future: Future[Outputs] = TaskFuture()
         now = self._clock.now()
         task = SessionTask(
             inputs,

@@ -27,9 +27,10 @@ class InlineExecutor(Executor):
 
 
 class _NamedPool(ThreadPoolExecutor):
-    """A FIFO pool that runs tasks inline once the interpreter has stopped all pools.
+    """A FIFO pool that runs tasks inline where it can have no thread.
 
     Whoever is closed by `atexit` still has work to hand over, after Python has ended every pool.
+    And the system may have no thread left.
     """
 
     @override
@@ -40,6 +41,17 @@ class _NamedPool(ThreadPoolExecutor):
             if self._shutdown:  # shut down by its owner: that is a bug of the caller's
                 raise
             return InlineExecutor().submit(fn, *args, **kwargs)
+
+    @override
+    def _adjust_thread_count(self) -> None:
+        """Starts a thread for the task that `submit` has just queued, under its lock."""
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:  # the system has no thread left
+            if self._threads:
+                return  # one of these takes the task
+            self._work_queue.get_nowait()  # it will run inline, and must not run again later
+            raise
 
 
 def create_executor(num_threads: int, name: str) -> Executor:

@@ -4,9 +4,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from servable_core.errors import DataLossError
+from servable_core.errors import DataLossError, InvalidArgumentError
 from servable_core.runtime.file_system import FileInfo, FileSystem
 
 _CHUNK_BYTES = 1 << 20
@@ -28,6 +28,7 @@ def local_directory(
 
     Raises:
         DataLossError: If less or more arrives than was listed.
+        InvalidArgumentError: If a file is not below `path`, for all its name says.
     """
     local_path = file_system.local_path(path)
     if local_path is not None:
@@ -35,9 +36,19 @@ def local_directory(
         return
     with tempfile.TemporaryDirectory(prefix="servable-") as directory:
         for info in file_system.list_files(path) if files is None else files:
-            name = info.path.removeprefix(path.rstrip("/") + "/")
-            _copy(info, file_system, Path(directory) / name)
+            _copy(info, file_system, Path(directory) / _name_below(path, info.path))
         yield directory
+
+
+def _name_below(path: str, file_path: str) -> PurePosixPath:
+    """Returns the path of a file in its directory; nothing is to be written anywhere else."""
+    # PurePosixPath folds what listings spell in another way, such as `//`.
+    base, file = PurePosixPath(path), PurePosixPath(file_path)
+    if not file.is_relative_to(base) or ".." in file.parts:
+        raise InvalidArgumentError(
+            f"{file_path} is not a file below {path}: give it a name without '..'"
+        )
+    return file.relative_to(base)
 
 
 def _copy(info: FileInfo, file_system: FileSystem, target: Path) -> None:

@@ -106,7 +106,9 @@ def _to_numpy(name: str, column: Any) -> np.ndarray:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return any(
+        is_it(kind) for is_it in (types.is_string, types.is_large_string, types.is_string_view)
+    )
 
 
 def _to_matrix(name: str, column: Any) -> np.ndarray:

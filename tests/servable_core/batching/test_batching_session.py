@@ -16,7 +16,12 @@ from servable_core.batching import (
 from servable_core.batching.batch_runner import RunOptions
 from servable_core.batching.batching_statistics import ShapeStatistics
 from servable_core.batching.row_errors import RowErrors
-from servable_core.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from servable_core.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 
 
 class Model:
@@ -389,3 +394,27 @@ def test_many_threads_get_their_own_rows():
     assert session.statistics().num_rows == sum(
         int(np.random.default_rng(seed).integers(0, 50, 100).sum()) for seed in range(8)
     )
+
+
+def test_rows_that_exhaust_memory_fail_where_they_may_not_be_halved():
+    """Where it matters which rows are computed together, others must not decide that."""
+
+    def run(inputs):
+        raise ResourceExhaustedError("out of memory")
+
+    options = QueueOptions(max_batch_size=8)
+    with (
+        SharedBatchScheduler(SharedBatchSchedulerOptions(num_batch_threads=0)) as scheduler,
+        BatchingSession(
+            run,
+            scheduler,
+            options,
+            name="m",
+            run_options=RunOptions(halves_on_exhaustion=False),
+        ) as session,
+    ):
+        future = session.submit({"x": np.zeros(8)})
+        scheduler.step()
+        with pytest.raises(FailedPreconditionError, match="8 rows exhaust memory, and may not"):
+            future.result(0)
+        assert session.statistics().num_runs == 1

@@ -235,6 +235,73 @@ def test_re_aspiring_waits_for_the_old_incarnation() -> None:
             assert handle.servable.use() == "new"
 
 
+def test_a_lower_version_replaces_a_higher_one() -> None:
+    """A source may go back: what counts is the list, not the number."""
+    high, low = FakeLoader("high"), FakeLoader("low")
+    with _manager() as manager:
+        _aspire(manager, "m", {2: high})
+        _aspire(manager, "m", {1: low})
+
+        assert (high.is_loaded, low.is_loaded) == (False, True)
+        with _get(manager) as handle:
+            assert handle.servable_id == M1
+
+
+def test_a_version_dropped_before_its_load_comes_back_with_its_new_loader() -> None:
+    """As if it had never been aspired before."""
+    never, new = FakeLoader(), FakeLoader()
+    options = AspiredVersionsManagerOptions(has_manage_thread=False)
+    policy = ResourcePreservingPolicy()
+    with AspiredVersionsManager(options=options, policy=policy, clock=FakeClock()) as manager:
+        _aspire(manager, "m", {1: FakeLoader()})
+        with _get(manager):
+            _aspire(manager, "m", {2: never})
+            assert _states(manager)[2] is ManagerState.START
+            _aspire(manager, "m", {})
+            _aspire(manager, "m", {2: new})
+        manager.step()
+
+        assert new.is_loaded
+        assert never.load_threads == []
+
+
+def test_unloads_of_one_servable_come_before_loads_of_another() -> None:
+    """They make room for them."""
+    order: list[str] = []
+    bus: EventBus[ServableState] = EventBus()
+    bus.subscribe(lambda s: order.append(f"{s.event.servable_id} {s.event.manager_state.name}"))
+    options = AspiredVersionsManagerOptions(has_manage_thread=False)
+    with AspiredVersionsManager(options=options, event_bus=bus, clock=FakeClock()) as manager:
+        _aspire(manager, "m", {1: FakeLoader()})
+        order.clear()
+        _aspire(manager, "a", {1: FakeLoader()}, step=False)
+        _aspire(manager, "m", {}, step=False)
+        manager.step()
+
+    assert order.index("m/1 END") < order.index("a/1 LOADING")
+
+
+def test_a_policy_sees_every_version_there_is() -> None:
+    """Those in error and those that are unwanted too, each with its state."""
+    seen: list[list[tuple[int, str, bool]]] = []
+
+    class Recording(AvailabilityPreservingPolicy):
+        def get_next_action(
+            self, snapshots: Sequence[AspiredServableStateSnapshot]
+        ) -> ServableAction | None:
+            seen.append([(s.servable_id.version, s.state.value, s.is_aspired) for s in snapshots])
+            return super().get_next_action(snapshots)
+
+    options = AspiredVersionsManagerOptions(has_manage_thread=False, load_retry=NO_RETRIES)
+    manager = AspiredVersionsManager(options=options, policy=Recording(), clock=FakeClock())
+    with manager:
+        _aspire(manager, "m", {1: FakeLoader()})
+        _aspire(manager, "m", {2: FakeLoader(num_failures=9)})
+        newest = seen[-1]
+
+    assert newest == [(1, "ready", False), (2, "error", True)]
+
+
 def test_a_postponed_list_gives_way_to_a_newer_one() -> None:
     """What counts when the old incarnation is gone is the latest wish."""
     never = FakeLoader()

@@ -21,6 +21,7 @@ from servable_core.lifecycle import (
     ServableId,
     ServableRequest,
     ServableState,
+    SimpleLoader,
 )
 from servable_core.managers import BasicManager, BasicManagerOptions
 from servable_core.resources import (
@@ -132,6 +133,32 @@ def test_a_failed_load_stays_in_error() -> None:
                 ask()
         manager.stop_managing_servable(M1)
         _load(manager, M1, FakeLoader())
+
+
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_after_a_cancelled_load_a_servable_is_managed_anew(*, is_under_way: bool) -> None:
+    """The old loader is not asked again; both kinds of ends can be forgotten."""
+    gate = threading.Event()
+    loader = FakeLoader(load_gate=gate)
+    with _manager(num_threads=1) as manager, ThreadPoolExecutor() as pool:
+        _manage(manager, M1, loader)
+        if not is_under_way:
+            manager.cancel_load(M1)
+        loading = manager.load_servable(M1)
+        if is_under_way:
+            assert loader.load_started.wait(PATIENCE_SECS)
+            manager.cancel_load(M1)
+        gate.set()
+
+        with pytest.raises(CancelledError):
+            loading.result(PATIENCE_SECS)
+        with pytest.raises((CancelledError, FailedPreconditionError)):
+            manager.load_servable(M1)
+        manager.stop_managing_servable(M1)
+        anew = FakeLoader()
+        pool.submit(_load, manager, M1, anew).result(PATIENCE_SECS)
+        assert anew.is_loaded
+        assert not loader.is_loaded
 
 
 def test_only_what_holds_nothing_can_be_forgotten() -> None:
@@ -430,6 +457,48 @@ def test_an_estimate_is_tried_again() -> None:
     retries = RetryOptions(max_num_retries=1, initial_backoff_secs=0)
     with _manager(total=host_ram(1), retries=retries) as manager:
         _load(manager, M1, FakeLoader(num_estimate_failures=1))
+
+
+@pytest.mark.parametrize(
+    ("error", "num_asked"), [(UnavailableError("later"), 3), (InvalidArgumentError("never"), 1)]
+)
+def test_an_estimate_that_fails_for_good_fails_the_load(error: Exception, num_asked: int) -> None:
+    """Its error is told once; one that says that it cannot pass is not asked again."""
+    bus, told, asked = EventBus[ServableState](), list[ServableState](), list[None]()
+    bus.subscribe(lambda stamped: told.append(stamped.event))
+
+    def estimate() -> ResourceAllocation:
+        asked.append(None)
+        raise error
+
+    retries = RetryOptions(max_num_retries=2, initial_backoff_secs=0)
+    with _manager(total=host_ram(1), retries=retries, event_bus=bus) as manager:
+        manager.manage_servable(ServableData.of(M1, SimpleLoader(object, estimate=estimate)))
+        loading = manager.load_servable(M1)
+        manager.step()
+
+        with pytest.raises(type(error), match=str(error)):
+            loading.result(0)
+        assert [state.manager_state for state in told] == [ManagerState.START, ManagerState.END]
+        assert told[-1].error is error
+        assert len(asked) == num_asked
+
+
+def test_a_pre_load_hook_that_fails_fails_the_load() -> None:
+    """The loader is not touched."""
+
+    def refuse(servable_id: ServableId) -> None:
+        raise UnavailableError(f"not now: {servable_id}")
+
+    options = BasicManagerOptions(pre_load_hook=refuse, has_manage_thread=False)
+    with BasicManager(options=options) as manager:
+        loader = _manage(manager, M1, FakeLoader())
+        loading = manager.load_servable(M1)
+        manager.step()
+
+        with pytest.raises(UnavailableError, match="not now: m/1"):
+            loading.result(0)
+        assert loader.load_threads == []
 
 
 def test_loads_run_on_the_new_threads_after_a_change_of_their_number() -> None:

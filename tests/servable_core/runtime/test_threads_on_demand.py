@@ -1,7 +1,9 @@
 """Threads that step, ring, or come and go in number."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 import pytest
 
@@ -112,6 +114,35 @@ def test_resizing_loses_no_task_and_waits_for_those_under_way() -> None:
     executor.shutdown()
     with pytest.raises(RuntimeError):
         executor.submit(wait)
+
+
+@contextmanager
+def _no_thread_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        yield
+
+
+@pytest.mark.parametrize("has_a_thread", [False, True])
+def test_a_task_runs_once_where_no_thread_can_be_had_for_it(
+    monkeypatch: pytest.MonkeyPatch, *, has_a_thread: bool
+) -> None:
+    """A thread of the pool takes it as soon as it can, or else the caller's."""
+    executor, gate, names = ResizableExecutor(2, "pool"), threading.Event(), list[str]()
+    if has_a_thread:
+        executor.submit(gate.wait, 10)
+    with _no_thread_left(monkeypatch):
+        task = executor.submit(lambda: names.append(_thread_name()))
+    gate.set()
+    task.result(10)
+    for _ in range(4):  # both threads have been idle by then
+        executor.submit(_thread_name).result(10)
+    executor.shutdown()
+
+    assert [name.startswith("pool") for name in names] == [has_a_thread]
 
 
 def test_a_number_of_threads_below_zero_is_refused_and_changes_nothing() -> None:

@@ -17,8 +17,8 @@ from servable_core.errors import (
     UnavailableError,
 )
 from servable_core.lifecycle import ManagerState, ServableId
-from servable_core.server_core import PinnedModels, ServerCore
-from servable_core.testing import FakeClock, FakeLoader
+from servable_core.server_core import ModelSpec, PinnedModels, ServerCore
+from servable_core.testing import FakeClock, FakeLoader, FakeServable
 from tests.servable_core.server_core.fakes import (
     PATIENCE_SECS,
     FakeStore,
@@ -308,6 +308,21 @@ def test_one_model_is_added_and_removed() -> None:
         assert core.config == config(model("a"))
         with pytest.raises(NotFoundError):
             core.remove_model("b")
+
+
+def test_a_model_that_was_removed_can_be_added_again() -> None:
+    """It waits for the last handle of its former life, and gets a loader of its own."""
+    store = FakeStore("a/1", "b/1")
+    with store.core(model("a"), model("b")) as core, ThreadPoolExecutor() as pool:
+        with core.get_servable_handle(ModelSpec("b"), FakeServable) as handle:
+            core.remove_model("b")
+            adding = pool.submit(core.add_model, model("b"), PATIENCE_SECS)
+            assert handle.servable.use() == "/b/1"
+            assert not adding.done()
+        adding.result(PATIENCE_SECS)
+
+        assert use(core, "b") == "/b/1"
+        assert not store.loaders["/b/1"][0].is_loaded
 
 
 def test_reloads_run_one_at_a_time() -> None:
