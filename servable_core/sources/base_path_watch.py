@@ -53,6 +53,12 @@ class BasePathWatch:
     rest_secs: float | None = None
     sightings: Mapping[int, Sighting] = field(default_factory=dict)
 
+    @property
+    def pending(self) -> dict[int, str]:
+        """Why each version that is there may not be aspired, lowest version first."""
+        settling = dict.fromkeys(self.settling, "it is new or has just changed")
+        return dict(sorted({**self.lacking, **settling}.items()))
+
     def failed(self) -> "BasePathWatch":
         """Returns the watch after a listing that failed: what was known is still believed."""
         return replace(self, is_first=False, settling=frozenset(), rest_secs=None)

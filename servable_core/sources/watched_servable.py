@@ -94,13 +94,12 @@ class ServableWatch:
     def status(self) -> StoragePathStatus:
         """What users are told."""
         watch = self.base_path_watch
-        settling = dict.fromkeys(watch.settling, "it is new or has just changed")
         aspired = tuple(self.aspired)
         return StoragePathStatus(
             base_path=self.servable.base_path,
             aspired=() if self.keeps_former else aspired,
             kept=aspired if self.keeps_former else (),
-            pending=dict(sorted({**watch.lacking, **settling}.items())),
+            pending=watch.pending,
             settling=watch.settling,
             is_listed=self.is_listed,
             error=self.error,
@@ -191,7 +190,8 @@ class ServableWatch:
         try:
             selected = select_versions(policy, complete)
         except NotFoundError as error:
-            message = f"servable {self.name!r} below {self.servable.base_path}: {error}"
+            reasons = "; ".join([str(error), *_pending_in_words(watch)])
+            message = f"servable {self.name!r} below {self.servable.base_path}: {reasons}"
             return select_present(policy, complete), NotFoundError(message)
         return selected, None if selected else self._no_version_error(watch)
 
@@ -202,12 +202,13 @@ class ServableWatch:
         )
 
     def _no_version_error(self, watch: BasePathWatch) -> NotFoundError:
-        if watch.lacking or watch.settling:
-            hint = "version {} is not complete yet".format(
-                ", ".join(map(str, sorted({*watch.lacking, *watch.settling})))
-            )
-        else:
-            hint = "name each version's directory as a number, as in '1/'"
+        hints = _pending_in_words(watch) or [
+            "name each version's directory as a number, as in '1/'"
+        ]
         return NotFoundError(
-            f"servable {self.name!r} has no version below {self.servable.base_path}: {hint}"
+            f"servable {self.name!r} has no version below {self.servable.base_path}: {'; '.join(hints)}"
         )
+
+
+def _pending_in_words(watch: BasePathWatch) -> list[str]:
+    return [f"version {v} is not complete yet: {why}" for v, why in watch.pending.items()]

@@ -45,6 +45,22 @@ def test_a_step_thread_that_never_began_is_joined_at_once() -> None:
     thread.join()
 
 
+def test_a_step_may_end_its_own_thread() -> None:
+    """It does not wait for itself."""
+    joined = threading.Event()
+
+    def step() -> None:
+        thread.stop()
+        thread.join()
+        joined.set()
+
+    thread = StepThread(step, name="steps")
+    thread.start()
+    thread.join()
+
+    assert joined.is_set()
+
+
 def test_an_alarm_rings_at_the_earliest_time_set() -> None:
     """And at later ones only if they are set again."""
     clock, rung = FakeClock(), threading.Semaphore(0)

@@ -1,10 +1,13 @@
 """A core made from a configuration: what it loads, and what it says of what it cannot load."""
 
+import contextlib
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
 from servable_core.config.server_config import ServerConfig
 from servable_core.errors import (
@@ -14,18 +17,37 @@ from servable_core.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from servable_core.lifecycle import ManagerState, ServableId, ServableRequest, ServableState
+from servable_core.lifecycle import (
+    Loader,
+    ManagerState,
+    ServableData,
+    ServableId,
+    ServableRequest,
+    ServableState,
+)
 from servable_core.managers import ServableStateMonitor
 from servable_core.policies import AvailabilityPreservingPolicy, ResourcePreservingPolicy
 from servable_core.resources import RAM_BYTES, Resource, ResourceAllocation, host_ram
+from servable_core.runtime.clock import SystemClock
 from servable_core.runtime.event_bus import EventBus
 from servable_core.servables.platform import Platform
 from servable_core.servables.platform_registry import PlatformRegistry
-from servable_core.server_core import ModelSpec, ServerCore, ServerCoreOptions
+from servable_core.server_core import (
+    ModelSpec,
+    ModelStatus,
+    ServerCore,
+    ServerCoreOptions,
+    VersionStatus,
+)
 from servable_core.server_core.followed_models import FollowedFeed
-from servable_core.sources import AllVersions
 from servable_core.sources.watched_servable import StoragePathStatus
-from servable_core.testing import FakeClock, FakeFileSystem, FakeLoader, FakeServable
+from servable_core.testing import (
+    FakeClock,
+    FakeFileSystem,
+    FakeLoader,
+    FakeServable,
+    RecordingTarget,
+)
 from tests.servable_core.server_core.fakes import PATIENCE_SECS, FakeStore, available, model, use
 
 
@@ -313,19 +335,17 @@ def test_a_platform_that_makes_no_loader_is_an_error_of_its_version() -> None:
 
 
 def test_a_status_says_which_version_has_failed_and_why() -> None:
-    """Also while another one serves."""
-    store = FakeStore("a/1", "a/2")
-    store.failing = {"/a/2"}
-    both = model("a", versions=AllVersions())
-    with store.core(both, requires_all_models=False) as core:
-        serving = str(core.statuses()[0])
-    store.failing.add("/a/1")
-    with store.core(both, requires_all_models=False) as core:
-        dark = str(core.statuses()[0])
+    """Each reason once, also while another version serves."""
+    error, missing = UnavailableError("no memory"), NotFoundError("no such directory")
+    failed = VersionStatus(version=2, state=ManagerState.END, error=error)
+    serving = VersionStatus(version=1, state=ManagerState.AVAILABLE)
 
-    why = "failed: the fake loader was told to fail"
-    assert serving == f"a/2 ({why}), a/1 (available)"
-    assert dark == f"a/2 ({why}), a/1 ({why})"
+    def told(*versions: VersionStatus, error: Exception | None) -> str:
+        return str(ModelStatus(name="a", base_path="", platform="", versions=versions, error=error))
+
+    assert told(failed, serving, error=None) == "a/2 (failed: no memory), a/1 (available)"
+    assert told(failed, error=error) == "a/2 (failed: no memory)"
+    assert told(failed, error=missing) == "a/2 (failed: no memory): no such directory"
 
 
 def test_each_model_may_have_its_own_policy() -> None:
@@ -381,6 +401,40 @@ def test_looking_at_models_grows_with_their_number_only(monkeypatch: pytest.Monk
 
     assert max(map(looked.count, names)) <= 10
     assert max(map(policies.count, names)) <= 10
+
+
+class _WaitingTarget(RecordingTarget[Loader[Any]]):
+    """Takes no removal before it has been told of versions of another servable."""
+
+    @override
+    def set_aspired_versions(
+        self, servable_name: str, versions: Sequence[ServableData[Loader[Any]]]
+    ) -> None:
+        if not versions:
+            self.block_until_calls(2)
+        super().set_aspired_versions(servable_name, versions)
+
+
+def test_a_new_model_has_its_route_before_it_can_come() -> None:
+    """The polling thread may find it while others are still being removed."""
+    store, target = FakeStore("a/1", "b/1"), _WaitingTarget()
+    feed = FollowedFeed(
+        ServerConfig(models=(model("a"),)),
+        platforms=store.platforms(),
+        file_system=store.files,
+        options=ServerCoreOptions(poll_interval_secs=3600.0, settle_secs=0.0),
+        on_poll=lambda _name: None,
+        clock=SystemClock(),
+    )
+    with contextlib.ExitStack() as closing:
+        feed.connect(target, closing)
+        target.block_until_calls(1)
+        feed.update(ServerConfig(models=(model("b"),)))
+        told = [(name, [version.error for version in v]) for name, v in target.calls]
+
+    # It may have been looked at once more meanwhile.
+    assert [told[0], told[1]] == [("a", [None]), ("b", [None])]
+    assert ("a", []) in told
 
 
 def test_a_core_without_models_serves_nothing() -> None:

@@ -161,6 +161,18 @@ def test_a_half_copied_version_is_never_aspired() -> None:
     assert fixture.settle() == {"a": {2: "/a/2"}}
 
 
+@pytest.mark.parametrize("policy", [LatestVersions(), SpecificVersions((2,))])
+def test_the_error_of_a_servable_says_what_its_versions_lack(policy: VersionPolicy) -> None:
+    """Whoever waits for it sees nothing else."""
+    servable = WatchedServable(
+        base_path="/a", version_policy=policy, find_missing=lambda _files: "no graph"
+    )
+    fixture = _Fixture(replace(_options(), servables={"a": servable}), "/a/2/data")
+    fixture.step()
+
+    assert "version 2 is not complete yet: no graph" in str(fixture.source.statuses()["a"].error)
+
+
 def test_a_renamed_version_directory_is_no_version() -> None:
     """Operators take a version back by renaming its directory."""
     fixture = _Fixture(_options(), "/a/1/x", "/a/2/x")
@@ -375,6 +387,38 @@ def test_a_removal_waits_for_the_call_about_the_same_servable() -> None:
         removing.result(10)
 
     assert target.calls == [("a", [ServableData.of(ServableId("a", 1), "/a/1")]), ("a", [])]
+
+
+def test_what_comes_back_before_its_removal_is_told_is_not_removed() -> None:
+    """The newest options count, not those that began to be told first."""
+    target = _SlowTarget()
+    source = FileSystemStoragePathSource(_options(a="/a", b="/b"), file_system=FakeFileSystem())
+    source.set_target(target)
+
+    with ThreadPoolExecutor() as pool:
+        removing = pool.submit(source.update_options, _options(c="/c"))
+        assert target.entered.wait(10)
+        source.update_options(_options(b="/b"))
+        target.leave.set()
+        removing.result(10)
+
+    assert ("b", []) not in target.calls
+
+
+def test_options_that_change_while_versions_are_checked_are_in_force() -> None:
+    """What was found under the former ones is dropped."""
+
+    def find_missing(_files: object) -> None:
+        fixture.source.update_options(_options(a="/b"))
+
+    servable = WatchedServable(base_path="/a", find_missing=find_missing)
+    options = replace(_options(), servables={"a": servable}, settle_secs=0.0)
+    fixture = _Fixture(options, "/a/1/x", "/b/2/x")
+    fixture.step()
+
+    assert fixture.source.statuses()["a"].base_path == "/b"
+    assert fixture.target.calls == []
+    assert fixture.settle() == {"a": {2: "/b/2"}}
 
 
 class _SlowListing(FakeFileSystem):
