@@ -343,7 +343,10 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
 
 
 def _batch_size(text: str) -> int | str:
-    return text if text == "auto" else _whole_number(text)
+    try:
+        return text if text == "auto" else _whole_number(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {text!r}") from None
 
 
 def _inspect(args: list[str]) -> int:

@@ -58,7 +58,8 @@ def _first_rows(plan: Plan, options: PrecomputeOptions, rows: int) -> list[str]:
             clock=SystemClock(),
         )
         outputs = next(infer_unit(first.units[0], job))
-        for model, batch in zip(plan.models, outputs, strict=True):
+        for model, stage, batch in zip(plan.models, job.stages, outputs, strict=True):
+            lines += [f"{model.servable_id} is fed:", *(f"  {each}" for each in stage.bound_inputs)]
             lines.append(
                 f"one batch of {batch.num_rows:,} rows through {model.servable_id} gave, for example:"
             )

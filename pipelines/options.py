@@ -9,7 +9,7 @@ from servable_core.batching.length_ladder import LengthLadder
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.sources.version_selection import VersionPolicy, parse_version_policy
 from transforms.batching_options import batching_parameters
-from transforms.execution import ExecutionOptions
+from transforms.execution import AUTO, ExecutionOptions
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.inputs import FORMATS
 from transforms.model_config import ModelSelection
@@ -121,7 +121,7 @@ class PrecomputeOptions:
         parse_input_map(self.input_map or ())
         parse_renames(self.output_tensors or ())
         parse_pad_values(self.pad_values or ())
-        LengthLadder(rungs=self.length_ladder or ())
+        self._check_ladder()
         batching_parameters(self.execution, None)
         self._bounds()
 
@@ -219,7 +219,7 @@ class PrecomputeOptions:
         for name in ("batch_size", "batch_cells"):
             recorded = getattr(plan.content, f"deterministic_{name}")
             asked = getattr(self.execution, f"max_{name}")
-            if recorded is not None and asked not in (None, recorded):
+            if recorded is not None and asked not in (None, AUTO, recorded):
                 raise FailedPreconditionError(
                     f"--max_{name}={asked} conflicts with the deterministic plan in {self.output_path}, which has {recorded}"
                 )
@@ -234,6 +234,14 @@ class PrecomputeOptions:
             return parse_version_policy(text)
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"--model_version: {error}") from error
+
+    def _check_ladder(self) -> None:
+        rungs = self.length_ladder or ()
+        try:
+            LengthLadder(rungs=rungs)
+        except InvalidArgumentError as error:
+            flag = f"--length_ladder={','.join(map(str, rungs))}"
+            raise InvalidArgumentError(f"{flag}: {error}") from error
 
     def _check_models(self) -> None:
         if self.model_config_file and self.model_base_path:

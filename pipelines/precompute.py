@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.batching_summary import batching_lines, mean_batch_rows
 from pipelines.beam_options import RunnerChoice, choose_runner
 from pipelines.console import Progress, ProgressReporter, say
 from pipelines.interruption import stop_on_signals
@@ -54,7 +55,7 @@ class RunReport:
         rows: Input rows of the whole job.
         seconds: Time in which units ran, all runs of the job together.
         total_seconds: From the call to here: planning, imports and model load included.
-        mean_batch_size: Rows per batch; the batch threads may merge small ones further.
+        mean_batch_size: Rows per model call.
         peak_rss_bytes: Largest resident memory of a worker.
         manifest: The content of `_manifest.json`.
     """
@@ -318,7 +319,7 @@ def _report(plan: Plan, output: str, total_seconds: float) -> RunReport:
         rows=manifest["rows"],
         seconds=manifest["timings"]["steady_secs"],
         total_seconds=total_seconds,
-        mean_batch_size=manifest["rows"] / max(1, manifest["batches"]),
+        mean_batch_size=mean_batch_rows(manifest),
         peak_rss_bytes=manifest["peak_rss_bytes"],
         manifest=manifest,
     )
@@ -334,7 +335,7 @@ def summary(report: RunReport) -> str:
             f"done: {report.rows:,} rows{of_versions} in {report.seconds:.1f} s,"
             f" {rate:,.0f} rows/s ({report.total_seconds:.1f} s with start-up)"
         ),
-        f"  mean batch   {report.mean_batch_size:,.0f} rows",
+        *batching_lines(report.manifest),
         f"  peak memory  {report.peak_rss_bytes / 2**20:,.0f} MiB",
         f"  output       {report.output}",
     ]

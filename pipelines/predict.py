@@ -13,7 +13,7 @@ import pyarrow as pa
 from servable_core.errors import InternalError, InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec, find_signature
 from servable_core.sources.version_selection import parse_version_policy
-from transforms.batching_options import padding_options
+from transforms.batching_options import max_rows
 from transforms.binding import bind, closest
 from transforms.execution import ExecutionOptions, batch_size_for
 from transforms.infer import InFlightWindow, infer_batches
@@ -21,6 +21,8 @@ from transforms.input_batch import InputBatch
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.model_versions import resolve_models
 from transforms.outputs import OutputLayout, plan_outputs, to_record_batch
+from transforms.padding import padding_options
+from transforms.ragged_outputs import without_fixed_outputs
 from transforms.tensors import to_tensors
 from transforms.user_functions import BatchFunction, checked_function
 from transforms.worker_core import SessionRequest, WorkerCoreConfig, acquired_core
@@ -93,18 +95,26 @@ def predict(
     )
     execution = ExecutionOptions(max_batch_size=max_batch_size)
     config = WorkerCoreConfig(models=(model.pinned,), execution=execution)
-    request = SessionRequest(
-        model=model.pinned,
-        signature_name=signature_name,
-        outputs=tuple(layout.tensors),
-        batch_size=batch_size,
-        padding=padding_options(signature, binding, parse_pad_values(pad_values), ()),
-        is_ragged=any(each.is_padded for each in binding.inputs),
-    )
+    outputs = tuple(layout.tensors)
+    padding = padding_options(signature, binding, parse_pad_values(pad_values), ())
     with acquired_core(config) as core:
-        session = core.session(request)
+        session = core.session(
+            SessionRequest(
+                model=model.pinned,
+                signature_name=signature_name,
+                outputs=outputs,
+                batch_size=batch_size,
+                padding=without_fixed_outputs(
+                    padding,
+                    to_tensors(InputBatch(columns=sample), binding),
+                    lambda inputs: core.predict(model.pinned, signature_name, inputs, outputs),
+                ),
+                is_ragged=any(each.is_padded for each in binding.inputs),
+            )
+        )
+        most = max_rows(core.batching_parameters(model.pinned))
         inferred = infer_batches(
-            _batches(table, batch_size, preprocess),
+            _batches(table, min(batch_size, most or batch_size), preprocess),
             lambda batch: [session.submit(to_tensors(batch, binding))],
             window=InFlightWindow(
                 max_batches=_MAX_BATCHES_IN_FLIGHT, max_bytes=_MAX_BYTES_IN_FLIGHT

@@ -179,6 +179,66 @@ def save_ranks(base_path: str | Path, version: int) -> str:
     )
 
 
+def save_ragged(base_path: str | Path, version: int) -> str:
+    """Signatures that take rows of any length, padded; `version` is added to what they return.
+
+    `serving_default`: `ids` int32 [None, None], `mask` float32 of that shape, `length` int64 [None]
+    -> `score` [None], the mean id, and `tokens` [None, None], the doubled ids. Fails on ids of 1000.
+    `largest`: `ids` alone -> `most` [None], padding included, and `digits` [None, None], which is 16
+    wide whatever the length: the lowest bits of `most`.
+    `text`: `words` string [None, None], `mask` bool -> `joined` string [None], `upper` [None, None].
+    `boxes`: `boxes` float32 [None, None, 2], `length` int32 [None] -> `area` [None] and `moved`, as
+    `boxes`.
+    """
+    tf = import_tensorflow()
+    rows = [None, None]
+    ids, mask = tf.TensorSpec(rows, tf.int32), tf.TensorSpec(rows, tf.float32)
+
+    def mean(ids, mask, length):
+        with tf.control_dependencies([tf.debugging.assert_less(ids, 1000, "ids are below 1000")]):
+            total = tf.reduce_sum(tf.cast(ids, tf.float32) * mask, axis=1)
+        score = total / tf.cast(tf.maximum(length, 1), tf.float32)
+        return {"score": score + version, "tokens": 2 * ids + version}
+
+    def largest(ids):
+        most = tf.reduce_max(ids, axis=1) + version
+        digits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(most[:, None], tf.range(16)), 1)
+        of_unknown_width = tf.compat.v1.placeholder_with_default(digits, rows)
+        return {"most": most, "digits": of_unknown_width}
+
+    def text(words, mask):
+        kept = tf.where(mask, tf.strings.join([words, " "]), "")
+        return {"joined": tf.strings.reduce_join(kept, 1), "upper": tf.strings.upper(words)}
+
+    def boxes(boxes, length):
+        kept = boxes * tf.sequence_mask(length, tf.shape(boxes)[1], tf.float32)[:, :, None]
+        area = tf.reduce_sum(kept[:, :, 0] * kept[:, :, 1], axis=1)
+        return {"area": area + version, "moved": boxes + version}
+
+    return save_signatures(
+        base_path,
+        version,
+        {
+            "serving_default": (
+                mean,
+                {"ids": ids, "mask": mask, "length": tf.TensorSpec([None], tf.int64)},
+            ),
+            "largest": (largest, {"ids": ids}),
+            "text": (
+                text,
+                {"words": tf.TensorSpec(rows, tf.string), "mask": tf.TensorSpec(rows, tf.bool)},
+            ),
+            "boxes": (
+                boxes,
+                {
+                    "boxes": tf.TensorSpec([*rows, 2], tf.float32),
+                    "length": tf.TensorSpec([None], tf.int32),
+                },
+            ),
+        },
+    )
+
+
 def save_tf1(base_path: str | Path, version: int, *, num_features: int = 4) -> str:
     """A TF1 graph with a session's variables: `x` float32 [None, k] -> `y` [None], and `argmax`."""
     tf = import_tensorflow()

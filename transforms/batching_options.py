@@ -1,21 +1,15 @@
 """How one model's rows are batched: files and flags in, the options of a batching session out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from servable_core.batching import QueueOptions
 from servable_core.batching.auto_batch_size import CalibrationOptions
 from servable_core.batching.batch_queue import BatchPaddingPolicy
 from servable_core.batching.batch_runner import RunOptions
 from servable_core.batching.batch_sizing import Calibration
-from servable_core.batching.length_ladder import LengthLadder
-from servable_core.batching.padding import DerivedInput, PaddingOptions
+from servable_core.batching.padding import PaddingOptions
 from servable_core.config import BatchingParameters
-from servable_core.errors import InvalidArgumentError
-from servable_core.servables.signature import SignatureSpec, TensorSpec
-from transforms.binding import Binding
-from transforms.execution import AUTO, ExecutionOptions
+from transforms.execution import ExecutionOptions
 
 MAX_BATCH_CELLS = 4096
 _MAX_BATCH_CELLS_ON_GPU = 32_768
@@ -48,69 +42,6 @@ class BatchingOptions:
     calibration: Calibration | None
 
 
-def padding_options(
-    signature: SignatureSpec,
-    binding: Binding,
-    pad_values: Mapping[str, str],
-    ladder: tuple[int, ...],
-) -> PaddingOptions:
-    """Returns how the ragged inputs of `binding` are padded.
-
-    Args:
-        signature: The signature.
-        binding: How its inputs are fed.
-        pad_values: What to pad inputs with, as the user wrote it, by their names.
-        ladder: Lengths to pad to; empty for the default ones.
-
-    Raises:
-        InvalidArgumentError: A pad value is no value of its input's type.
-    """
-    padded = {each.columns: each.tensor for each in binding.inputs if each.is_padded}
-    derived = [
-        DerivedInput(
-            name=each.tensor.name,
-            of=padded[each.columns].name,
-            derivation=each.derivation,
-            dtype=each.tensor.dtype,
-        )
-        for each in binding.inputs
-        if each.derivation is not None
-    ]
-    values = {
-        each.name: _pad_value(each, pad_values[each.name])
-        for each in padded.values()
-        if each.name in pad_values
-    }
-    return PaddingOptions(
-        ladder=LengthLadder(rungs=ladder),
-        pad_values=values,
-        derived=tuple(derived),
-        ragged_outputs=_ragged_outputs(signature) if padded else frozenset(),
-    )
-
-
-def _pad_value(tensor: TensorSpec, text: str) -> Any:
-    import numpy as np
-
-    if tensor.dtype == "string":
-        return text.encode()
-    try:
-        return np.asarray(float(text) if "." in text else int(text)).astype(tensor.dtype)[()]
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"--pad_values={tensor.name}={text}: {text!r} is no value of {tensor}"
-        ) from error
-
-
-def _ragged_outputs(signature: SignatureSpec) -> frozenset[str]:
-    """Returns the outputs whose second dimension may be the padded length."""
-    return frozenset(
-        each.name
-        for each in signature.outputs
-        if each.shape is not None and len(each.shape) > 1 and each.shape[1] is None
-    )
-
-
 def batching_parameters(
     execution: ExecutionOptions, own: BatchingParameters | None
 ) -> BatchingParameters:
@@ -123,8 +54,8 @@ def batching_parameters(
     if own is not None:
         said = said.for_model(own)
     size = execution.max_batch_size
-    if size is not None and execution.allowed_batch_sizes is None and said.allowed_batch_sizes:
-        said = _with_size(said, size)
+    if size is not None or execution.allowed_batch_sizes is not None:
+        said = _without_size(said, size)
     timeout = execution.batch_timeout_micros
     return said.overridden_by(
         BatchingParameters(
@@ -137,14 +68,24 @@ def batching_parameters(
     )
 
 
-def _with_size(said: BatchingParameters, size: int | str) -> BatchingParameters:
+def _without_size(said: BatchingParameters, size: int | str | None) -> BatchingParameters:
     """Returns a file's parameters without its size, and its allowed sizes up to the flag's."""
     sizes = said.allowed_batch_sizes or ()
-    if isinstance(size, int):
+    if sizes and isinstance(size, int):
         sizes = (*(each for each in sizes if each < size), size)
     return replace(
         said, max_batch_size=None, max_execution_batch_size=None, allowed_batch_sizes=sizes
     )
+
+
+def max_rows(parameters: BatchingParameters) -> int | None:
+    """Returns the most rows of a batch that files and flags allow; None for no bound."""
+    sizes = parameters.execution_batch_sizes
+    if sizes:
+        return sizes[-1]
+    if parameters.enable_large_batch_splitting and parameters.max_execution_batch_size:
+        return parameters.max_execution_batch_size
+    return parameters.max_batch_size
 
 
 def create_batching_options(
@@ -171,24 +112,22 @@ def create_batching_options(
         merges_tasks: Whether rows of different submissions may share a batch; if not, the job is
             deterministic, and everything that depends on timing is off.
     """
-    given = _given_size(parameters)
     allowed = parameters.execution_batch_sizes if merges_tasks else ()
+    most = max_rows(parameters) if merges_tasks else hint
     calibration = None
-    if merges_tasks and (given is None or execution.max_batch_size == AUTO):
-        calibration = _calibration(allowed, hint, num_gpus, is_ragged=is_ragged)
-        given = allowed[-1] if allowed else max(calibration.sizes[-1], _MAX_BATCH_ROWS)
+    if most is None or (merges_tasks and parameters.max_batch_size is None):
+        first = hint if most is None else min(hint, most)
+        calibration = _calibration(allowed, first, num_gpus, is_ragged=is_ragged)
+        most = most or max(calibration.sizes[-1], _MAX_BATCH_ROWS)
     cells = execution.max_batch_cells
     if is_ragged and cells is not None:
         calibration = None
-    if is_ragged and cells is None and calibration is None and not merges_tasks:
+    if is_ragged and cells is None and not merges_tasks:
         cells = MAX_BATCH_CELLS
-    timeout_secs = parameters.batch_timeout_secs
-    if timeout_secs is None:
-        timeout_secs = _RAGGED_TIMEOUT_SECS if is_ragged and merges_tasks else 0.0
     return BatchingOptions(
         queue=QueueOptions(
-            max_batch_size=given or hint,
-            batch_timeout_secs=timeout_secs,
+            max_batch_size=most,
+            batch_timeout_secs=_timeout_secs(parameters, is_ragged, merges_tasks),
             max_enqueued_batches=parameters.max_enqueued_batches
             or (_NO_BOUND if is_ragged else _BATCHES_PER_THREAD * num_threads),
             # Readers cut batches to size; splitting one to top up a neighbour would only copy.
@@ -207,11 +146,12 @@ def create_batching_options(
     )
 
 
-def _given_size(parameters: BatchingParameters) -> int | None:
-    """Returns the most rows of a batch that somebody asked for."""
-    if parameters.enable_large_batch_splitting and parameters.max_execution_batch_size:
-        return parameters.max_execution_batch_size
-    return parameters.max_batch_size
+def _timeout_secs(parameters: BatchingParameters, is_ragged: bool, merges_tasks: bool) -> float:
+    if not merges_tasks:
+        return 0.0  # nothing comes that a batch could wait for
+    if parameters.batch_timeout_secs is not None:
+        return parameters.batch_timeout_secs
+    return _RAGGED_TIMEOUT_SECS if is_ragged else 0.0
 
 
 def _calibration(

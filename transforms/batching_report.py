@@ -1,6 +1,7 @@
-"""Batching statistics as plain data: in receipts, and added up in the manifest."""
+"""Batching statistics as plain data: in receipts, added up in the manifest, and as counters."""
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -9,6 +10,15 @@ from servable_core.batching import BatchingStatistics
 _NOT_SUMMED = ("max_queue_secs", "shapes", "batch_size", "ceiling")
 _SUMMED = tuple(each.name for each in fields(BatchingStatistics) if each.name not in _NOT_SUMMED)
 _MAX_SHAPES = 64
+_COUNTED = (
+    "extra_runs",
+    "failed_rows",
+    "padding_rows",
+    "padding_cells",
+    "cells",
+    "splits",
+    "rejections",
+)
 
 Document = dict[str, dict[str, Any]]
 
@@ -33,6 +43,30 @@ def _session_document(statistics: BatchingStatistics) -> dict[str, Any]:
         "curve": [[size, round(rate)] for size, rate in sorted(found.curve.items())],
     }
     return document
+
+
+def counters(statistics: Iterable[BatchingStatistics]) -> dict[str, int]:
+    """Returns the totals of all sessions that tell whether batching goes well."""
+    sessions = list(statistics)
+    return {name: sum(getattr(each, f"num_{name}") for each in sessions) for name in _COUNTED}
+
+
+class UnreportedCounters:
+    """Tells each increment of growing counters once, whoever asks. Thread-safe."""
+
+    def __init__(self, totals: Callable[[], Mapping[str, int]]) -> None:
+        """Reads counters that start at 0 from `totals`, which must not block for long."""
+        self._totals = totals
+        self._lock = threading.Lock()
+        self._told: Mapping[str, int] = {}  # Guarded by _lock.
+
+    def take(self) -> dict[str, int]:
+        """Returns what has come since the last call, of the counters that have grown."""
+        with self._lock:  # around both, so that no older totals follow newer ones
+            totals = self._totals()
+            grown = {name: total - self._told.get(name, 0) for name, total in totals.items()}
+            self._told = totals
+        return {name: number for name, number in grown.items() if number}
 
 
 def merge_workers(documents: Iterable[tuple[str, Document]]) -> Document:

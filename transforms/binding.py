@@ -40,6 +40,11 @@ class BoundInput:
     derivation: Derivation | None = None
 
     @property
+    def takes_lists(self) -> bool:
+        """Whether a row of it is the list that a column has there, padded or not."""
+        return self.derivation is None and len(self.columns) == 1 and len(self.row_shape) > 0
+
+    @property
     def takes_records(self) -> bool:
         """Whether it is fed serialized Examples."""
         return self.columns == (RECORD_COLUMN,)
@@ -137,7 +142,8 @@ def try_bind(
         )
         for tensor in signature.inputs
     ]
-    wanted = padded_columns(input_map)
+    names = {each.name for each in signature.inputs}  # other versions of a job may have others
+    wanted = padded_columns({name: each for name, each in input_map.items() if name in names})
     padded = [
         _padded(each, wanted, pads_all=pads_all) if isinstance(each, BoundInput) else each
         for each in results
@@ -161,9 +167,9 @@ def _with_source(
         return bound
     column = bound.columns[0]
     for each in all_bound:
-        if isinstance(each, BoundInput) and each.is_padded and each.columns == (column,):
+        if isinstance(each, BoundInput) and each.takes_lists and each.columns == (column,):
             return bound
-    return f"input {bound.tensor}: {bound.derivation.value}({column}) describes how column {column!r} is padded, but no input of varying length is fed with it"
+    return f"input {bound.tensor}: {bound.derivation.value}({column}) describes how the lists of column {column!r} are padded, but no input is fed with them"
 
 
 def _bind_input(

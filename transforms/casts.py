@@ -2,6 +2,10 @@
 
 Nothing is ever changed silently, with one exception that every online client makes, too: float64
 data are rounded to the float32 that models are trained in. Overflow in that rounding is an error.
+
+Times, dates and durations feed int64 inputs, as the whole numbers that they are stored as: counted
+in the unit of their type, `timestamp[us]` in microseconds since 1970 in UTC, `date32` in days. Parquet
+keeps no seconds: writers turn them into milliseconds.
 """
 
 from enum import Enum
@@ -33,6 +37,8 @@ def cast_between(source: pa.DataType, dtype: str) -> Cast | None:
     """Returns how values of `source` become tensors of `dtype`, or None when they cannot."""
     if _is_text(source) or dtype == "string":
         return Cast.SAME if _is_text(source) and dtype == "string" else None
+    if pa.types.is_temporal(source):
+        return _temporal_cast(source, dtype)
     try:
         have, want = np.dtype(source.to_pandas_dtype()), np.dtype(dtype)
     except (NotImplementedError, TypeError):
@@ -49,9 +55,29 @@ def _is_text(data_type: pa.DataType) -> bool:
     return bool(
         types.is_string(data_type)
         or types.is_large_string(data_type)
+        or types.is_string_view(data_type)
         or types.is_binary(data_type)
         or types.is_large_binary(data_type)
+        or types.is_binary_view(data_type)
+        or types.is_fixed_size_binary(data_type)
     )
+
+
+def _temporal_cast(source: pa.DataType, dtype: str) -> Cast | None:
+    if dtype != "int64" or pa.types.is_interval(source):
+        return None
+    return Cast.SAME if source.bit_width == 64 else Cast.WIDEN
+
+
+def as_stored(array: pa.Array) -> pa.Array:
+    """Returns times, dates and durations as the integers that they are stored as, uncopied.
+
+    Arrays of other types are returned as they are.
+    """
+    data_type = array.type
+    if not pa.types.is_temporal(data_type) or pa.types.is_interval(data_type):
+        return array
+    return array.view(pa.int64() if data_type.bit_width == 64 else pa.int32())
 
 
 def _numeric_cast(have: np.dtype, want: np.dtype) -> Cast | None:

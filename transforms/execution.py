@@ -70,6 +70,10 @@ class ExecutionOptions:
             is_auto = name == "max_batch_size" and value == AUTO
             if value is not None and not is_auto and value < 1:
                 raise InvalidArgumentError(f"--{name} must be 1 or more, got {value}")
+        if (self.batch_timeout_micros or 0) < 0:
+            raise InvalidArgumentError(
+                f"--batch_timeout_micros must be 0 or more, got {self.batch_timeout_micros}"
+            )
         if self.batch_padding_policy not in PADDING_POLICIES:
             raise InvalidArgumentError(
                 f"--batch_padding_policy must be one of {', '.join(PADDING_POLICIES)}, got {self.batch_padding_policy!r}"

@@ -1,9 +1,11 @@
 """Finds the input files and describes what is in them, before anything is read in earnest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -11,6 +13,9 @@ from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.executor import create_executor
 from servable_core.runtime.file_system import FileInfo
 from transforms.formats import parquet, tfrecord
+from transforms.formats.tfrecord_index import INDEX_SUFFIXES
+from transforms.formats.tfrecord_options import TFRecordOptions
+from transforms.input_lists import expand_lists
 from transforms.plan import UnitRange
 from transforms.storage import (
     absolute_path,
@@ -20,8 +25,11 @@ from transforms.storage import (
     match_files,
     stat_file,
 )
+from transforms.text_inputs import TextDescription, describe_csv, describe_json_lines
+from transforms.tfrecord_pieces import tfrecord_pieces
+from transforms.unit_cutting import UnitBounds
 
-FORMATS = ("parquet", "tfrecord")
+FORMATS = ("parquet", "tfrecord", "csv", "jsonl")
 _SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -29,9 +37,20 @@ _SUFFIXES = {
     ".tfrecords": "tfrecord",
     ".tfrecord.gz": "tfrecord",
     ".tfrecords.gz": "tfrecord",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".ndjson": "jsonl",
+    ".ndjson.gz": "jsonl",
+    ".json": "jsonl",
+    ".json.gz": "jsonl",
 }
 _NUM_FOOTER_THREADS = 8
+_LINES_BYTES = 16 << 20  # JSON Lines are cut into ranges of this size, which units are made of
 _NUM_DESCRIBED_FILES = 4  # a feature that is missing from all of these is taken for absent
+
+_Describer: TypeAlias = Callable[[Sequence[FileInfo], int | None, Executor], "InputDescription"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +61,8 @@ class InputDescription:
         schemas: The distinct Arrow schemas of the files; most often one.
         has_records: Whether serialized Examples can be fed as they are.
         pieces: Indivisible stretches, in reading order.
-        features: For TFRecord, the features by name.
+        features: For TFRecord, the features by name; for CSV and JSON Lines, whose files do not
+            tell the types either, the columns.
     """
 
     schemas: tuple[pa.Schema, ...]
@@ -54,14 +74,15 @@ class InputDescription:
 def find_inputs(patterns: Sequence[str]) -> list[FileInfo]:
     """Returns the files that globs, directories and paths name, sorted, each once.
 
-    What names a file or a local directory exactly is no glob, whatever signs are in it.
+    What names a file or a local directory exactly is no glob, whatever signs are in it. `@FILE` stands
+    for the patterns in that file.
 
     Raises:
-        NotFoundError: A pattern matches nothing.
+        NotFoundError: A pattern matches nothing, or a list is not there.
         InvalidArgumentError: A pattern is empty.
     """
     found: dict[str, FileInfo] = {}
-    for pattern in patterns:
+    for pattern in expand_lists(patterns):
         if not pattern:
             raise InvalidArgumentError("--input is empty: give files, directories or quoted globs")
         matched = [each for each in _match(absolute_path(pattern)) if _counts(each)]
@@ -74,7 +95,12 @@ def find_inputs(patterns: Sequence[str]) -> list[FileInfo]:
 
 
 def _counts(file: FileInfo) -> bool:
-    """Whether the file is input: markers without content are not, but a Parquet file has a footer."""
+    """Whether the file is input.
+
+    Markers without content are not, but a Parquet file has a footer; and an index is none either.
+    """
+    if file.path.endswith(INDEX_SUFFIXES):
+        return False
     return file.size_bytes > 0 or _format_of(file.path) == "parquet"
 
 
@@ -117,7 +143,7 @@ def detect_format(files: Sequence[FileInfo], given: str | None) -> str:
     examples = {_format_of(each.path): each.path for each in files}
     if None in examples:
         raise InvalidArgumentError(
-            f"cannot tell the format of {examples[None]} by its name; give --input_format=parquet or --input_format=tfrecord"
+            f"cannot tell the format of {examples[None]} by its name; give --input_format, one of {', '.join(FORMATS)}"
         )
     if len(examples) > 1:
         listed = " and ".join(f"{path} ({each})" for each, path in examples.items())
@@ -136,20 +162,27 @@ def _format_of(path: str) -> str | None:
 
 
 def describe_inputs(
-    files: Sequence[FileInfo], input_format: str, limit: int | None
+    files: Sequence[FileInfo],
+    input_format: str,
+    limit: int | None,
+    *,
+    bounds: UnitBounds | None = None,
+    options: TFRecordOptions | None = None,
 ) -> InputDescription:
-    """Reads footers (Parquet) or first records (TFRecord) of `files`.
+    """Reads footers (Parquet) or first records (all other formats) of `files`.
 
     Args:
         files: The input.
         input_format: One of FORMATS.
-        limit: Rows that will be read; TFRecord files are counted only when one is set.
+        limit: Rows that will be read; rows are counted only when one is set, but in Parquet always.
+        bounds: TFRecord files that are larger than a unit are cut, for which their headers are read.
+        options: What becomes of TFRecords that are damaged.
 
     Raises:
         DataLossError: A file is corrupt, truncated, or of another format.
         NotFoundError: There is no row in any of them.
     """
-    describe = _describe_parquet if input_format == "parquet" else _describe_tfrecord
+    describe = _describer(input_format, bounds or UnitBounds(), options or TFRecordOptions())
     with create_executor(_NUM_FOOTER_THREADS, "footers") as executor:
         description = describe(files, limit, executor)
     if not description.pieces:
@@ -157,6 +190,19 @@ def describe_inputs(
             f"--input has no rows: {files[0].path}{_and_others(len(files) - 1)} could be read, but nothing is in there"
         )
     return description
+
+
+def _describer(input_format: str, bounds: UnitBounds, options: TFRecordOptions) -> _Describer:
+    describers: dict[str, _Describer] = {
+        "parquet": _describe_parquet,
+        "tfrecord": partial(_describe_tfrecord, bounds=bounds, options=options),
+        "csv": partial(_describe_text, describe_csv),
+        "jsonl": partial(
+            _describe_text,
+            partial(describe_json_lines, range_bytes=min(_LINES_BYTES, bounds.max_bytes)),
+        ),
+    }
+    return describers[input_format]
 
 
 def _and_others(num_files: int) -> str:
@@ -173,14 +219,10 @@ def _describe_parquet(
         for piece in _row_group_pieces(index, footer.row_groups)
     ]
     # Writers of empty files often cannot tell the types, and nothing is read of them.
-    schemas = {_nullable(each.schema): None for each in footers if _has_rows(each)}
+    schemas = {each.schema: None for each in footers if _has_rows(each)}
     return InputDescription(
         schemas=tuple(schemas), has_records=False, pieces=tuple(pieces), features={}
     )
-
-
-def _nullable(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([(field.name, field.type) for field in schema])
 
 
 def _has_rows(footer: parquet.ParquetFooter) -> bool:
@@ -205,38 +247,45 @@ def _row_group_pieces(
 
 
 def _describe_tfrecord(
-    files: Sequence[FileInfo], limit: int | None, executor: Executor
+    files: Sequence[FileInfo],
+    limit: int | None,
+    executor: Executor,
+    *,
+    bounds: UnitBounds,
+    options: TFRecordOptions,
 ) -> InputDescription:
     paths = [each.path for each in files]
-    described = list(executor.map(tfrecord.describe, paths[:_NUM_DESCRIBED_FILES]))
-    for _ in executor.map(lambda path: tfrecord.read_head(path, 1), paths[_NUM_DESCRIBED_FILES:]):
+    describe = partial(tfrecord.describe, options=options)
+    described = list(executor.map(describe, paths[:_NUM_DESCRIBED_FILES]))
+    for _ in executor.map(
+        lambda path: tfrecord.read_head(path, 1, options), paths[_NUM_DESCRIBED_FILES:]
+    ):
         pass  # each file must at least begin as TFRecord
     features = tfrecord.merge_features(described)
-    if not features and not any(tfrecord.count_records(path, 1) for path in paths):
+    if not features and not any(tfrecord.count_records(path, 1, options) for path in paths):
         return InputDescription(schemas=(), has_records=True, pieces=(), features={})
-    pieces = []
-    left = limit
-    for index, each in enumerate(files):
-        num_rows = -1
-        if left is not None:
-            num_rows = tfrecord.count_records(each.path, left)
-            left -= num_rows
-        if num_rows:
-            pieces.append(_whole_file(index, num_rows, each.size_bytes))
-        if left == 0:
-            break
     schema = pa.schema([each.field for each in features.values()])
     return InputDescription(
-        schemas=(schema,), has_records=True, pieces=tuple(pieces), features=features
+        schemas=(schema,),
+        has_records=True,
+        pieces=tfrecord_pieces(files, limit, executor, bounds, options),
+        features=features,
     )
 
 
-def _whole_file(file_index: int, num_rows: int, size_bytes: int) -> UnitRange:
-    return UnitRange(
-        file_index=file_index,
-        first_group=0,
-        end_group=0,
-        first_row=0,
-        num_rows=num_rows,
-        size_bytes=size_bytes,
+def _describe_text(
+    describe: Callable[[Sequence[FileInfo], int | None, Executor], TextDescription],
+    files: Sequence[FileInfo],
+    limit: int | None,
+    executor: Executor,
+) -> InputDescription:
+    described = describe(files, limit, executor)
+    return InputDescription(
+        schemas=described.schemas,
+        has_records=False,
+        pieces=described.pieces,
+        features={
+            name: tfrecord.Feature(name=name, value_type=each, length=None)
+            for name, each in described.types.items()
+        },
     )

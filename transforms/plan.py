@@ -41,6 +41,8 @@ _UNIT_COLUMNS = pa.schema(
             "first_row",
             "num_rows",
             "size_bytes",
+            "first_byte",
+            "end_byte",
         )
     ]
 )
@@ -91,10 +93,12 @@ class UnitRange:
     Attributes:
         file_index: Index in the plan's inputs.
         first_group: First row group; 0 for TFRecord.
-        end_group: Row group after the last; 0 for TFRecord, whose files are read whole.
+        end_group: Row group after the last; 0 for TFRecord.
         first_row: Index in the file of the first row.
         num_rows: Rows to read, or -1 for all that are there (TFRecord does not tell in advance).
         size_bytes: About how many bytes are read.
+        first_byte: For TFRecord, where the first record's frame begins.
+        end_byte: For TFRecord, where the last one's ends; -1 for the end of the file.
     """
 
     file_index: int
@@ -103,6 +107,8 @@ class UnitRange:
     first_row: int
     num_rows: int
     size_bytes: int
+    first_byte: int = 0
+    end_byte: int = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -362,23 +368,18 @@ def _unit_columns(units: Sequence[Unit]) -> list[list[int]]:
         [each.first_row for each in ranges],
         [each.num_rows for each in ranges],
         [each.size_bytes for each in ranges],
+        [each.first_byte for each in ranges],
+        [each.end_byte for each in ranges],
     ]
 
 
 def _parse_units(content: bytes) -> tuple[Unit, ...]:
     ranges: dict[int, list[UnitRange]] = {}
     rows = zip(*_columns(content, _UNIT_COLUMNS), strict=True)
-    for unit_index, file_index, first_group, end_group, first_row, num_rows, size_bytes in rows:
-        ranges.setdefault(unit_index, []).append(
-            UnitRange(
-                file_index=file_index,
-                first_group=first_group,
-                end_group=end_group,
-                first_row=first_row,
-                num_rows=num_rows,
-                size_bytes=size_bytes,
-            )
-        )
+    names = _UNIT_COLUMNS.names[1:]
+    for unit_index, *values in rows:
+        each = UnitRange(**dict(zip(names, values, strict=True)))
+        ranges.setdefault(unit_index, []).append(each)
     return tuple(Unit(index=index, ranges=tuple(each)) for index, each in sorted(ranges.items()))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from servable_core.config import read_model_batching_parameters
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.file_system import FileInfo
 from servable_core.servables.saved_model.tensorflow_runtime import (
@@ -15,7 +16,7 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
     num_gpus,
 )
 from servable_core.servables.signature import SignatureSpec, find_signature
-from transforms.batching_options import MAX_BATCH_CELLS, padding_options
+from transforms.batching_options import MAX_BATCH_CELLS, batching_parameters, max_rows
 from transforms.binding import Binding, bind, closest
 from transforms.execution import (
     ExecutionOptions,
@@ -30,9 +31,11 @@ from transforms.inputs import InputDescription, describe_inputs, detect_format, 
 from transforms.model_config import ModelSelection, resolve_selected_models
 from transforms.model_versions import ResolvedModel
 from transforms.outputs import OutputLayout, copied_columns, plan_outputs
+from transforms.padding import padding_options
 from transforms.plan import ContentOptions, InputFile, Plan
 from transforms.process_unit import preprocessed
 from transforms.receipts import PARTITION_COLUMNS
+from transforms.storage import file_system_for
 from transforms.unit_cutting import UnitBounds, cut_units, limit_rows
 from transforms.user_functions import load_function
 
@@ -108,6 +111,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     _check_outputs(request, models, signatures, schemas)
     _check_padding(request, signatures, bindings)
     batch_size = min(batch_size_for(_bound_shapes(each)) for each in bindings)
+    most_rows = _most_rows(models, execution)
     columns = _read_columns(request, bindings, description)
     _check_sources(request, columns)
     _check_types(columns, description.schemas)
@@ -118,7 +122,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
             for each in files
         ),
         units=cut_units(limit_rows(description.pieces, request.limit), request.bounds),
-        content=_content(request, execution, input_format, batch_size),
+        content=_content(request, execution, input_format, most_rows or batch_size),
         read_columns=columns,
         features=_features(columns, description.features),
         reads_records=any(each.takes_records for each in bindings),
@@ -330,9 +334,7 @@ def _content(
         pad_variable_length_inputs=request.pad_variable_length_inputs,
         pad_values=request.pad_values,
         length_ladder=request.length_ladder,
-        deterministic_batch_size=(
-            _fixed_size(execution, batch_size) if request.deterministic else None
-        ),
+        deterministic_batch_size=(batch_size if request.deterministic else None),
         deterministic_batch_cells=(
             execution.max_batch_cells or MAX_BATCH_CELLS if request.deterministic else None
         ),
@@ -342,7 +344,11 @@ def _content(
     )
 
 
-def _fixed_size(execution: ExecutionOptions, batch_size: int) -> int:
-    """Returns the rows of a batch in a deterministic job: as asked, or as planned for this data."""
-    asked = execution.max_batch_size
-    return asked if isinstance(asked, int) else batch_size
+def _most_rows(models: Sequence[ResolvedModel], execution: ExecutionOptions) -> int | None:
+    """Returns the rows of a batch that flags and files ask for, the fewest of all models'."""
+    asked = []
+    for model in models:
+        path = model.pinned.path
+        own = read_model_batching_parameters(path, file_system=file_system_for(path))
+        asked.append(max_rows(batching_parameters(execution, own)))
+    return min((rows for rows in asked if rows is not None), default=None)

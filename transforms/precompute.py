@@ -13,6 +13,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.coders import VarIntCoder
+from apache_beam.metrics import Metrics
 from apache_beam.pvalue import PBegin, PCollection
 
 from servable_core.errors import AbortedError, FailedPreconditionError
@@ -30,8 +31,10 @@ from transforms.finalize import finalize
 from transforms.job_state import job_state
 from transforms.plan import Plan, Unit, shared_plan
 from transforms.process_unit import UnitJob, create_unit_job, process_unit
-from transforms.receipts import ReceiptReader
+from transforms.receipts import Receipt, ReceiptReader
 from transforms.worker_core import acquired_core, worker_core_config
+
+METRICS_NAMESPACE = "precompute"
 
 _logger = logging.getLogger(__name__)
 _logger.setLevel(logging.WARNING)  # the command line shows errors only, and this
@@ -130,12 +133,19 @@ class _ProcessUnitFn(beam.DoFn):
             raise FailedPreconditionError("process was called before setup")
         if self.stops_siblings:
             stop_after_failure(self._job)
-        run_unit(unit_index, self._job)
+        _count(run_unit(unit_index, self._job), self._job)
         yield unit_index
 
     def teardown(self) -> None:
         self._job = None
         self._resources.close()
+
+
+def _count(receipt: Receipt, job: UnitJob) -> None:
+    """Adds a unit to the runner's metrics, with what batching did in this process since the last."""
+    counts = {"units": 1, "rows": receipt.rows_read, "batches": receipt.num_batches}
+    for name, number in {**counts, **job.core.counters.take()}.items():
+        Metrics.counter(METRICS_NAMESPACE, name).inc(number)
 
 
 def stop_after_failure(job: UnitJob) -> None:
@@ -150,7 +160,7 @@ def stop_after_failure(job: UnitJob) -> None:
         job.state.abort.check()
 
 
-def run_unit(unit_index: int, job: UnitJob) -> None:
+def run_unit(unit_index: int, job: UnitJob) -> Receipt:
     """Processes a unit, retrying what may pass; a failure stops all siblings in this process.
 
     Raises:
@@ -161,7 +171,7 @@ def run_unit(unit_index: int, job: UnitJob) -> None:
     with job.state.active_unit():
         job.state.abort.check()
         try:
-            retry(
+            return retry(
                 lambda: process_unit(unit, job),
                 is_transient=is_transient,
                 options=RetryOptions(max_num_retries=job.execution.max_unit_retries),

@@ -6,7 +6,7 @@ The whole data flow of the system is `process_unit`; everything around it decide
 import itertools
 import resource
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,12 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from servable_core.batching import BatchingSession
+from servable_core.batching.padding import PaddingOptions
 from servable_core.errors import DataLossError
 from servable_core.runtime.clock import Clock
 from servable_core.servables.signature import SignatureSpec
-from transforms.batching_options import batching_parameters, padding_options
+from transforms.batching_options import batching_parameters, max_rows
 from transforms.batching_report import to_document
-from transforms.binding import Binding, bind
+from transforms.binding import Binding, BoundInput, bind
 from transforms.execution import ExecutionOptions
 from transforms.formats.tfrecord import Feature
 from transforms.infer import InferredBatch, InFlightWindow, infer_batches
@@ -35,8 +36,10 @@ from transforms.input_map import (
 )
 from transforms.job_state import JobState
 from transforms.outputs import OutputLayout, copied_columns, plan_outputs, to_record_batch
+from transforms.padding import padding_options
 from transforms.plan import ContentOptions, PinnedModel, Plan, Unit
 from transforms.prefetch import Prefetcher
+from transforms.ragged_outputs import without_fixed_outputs
 from transforms.read_unit import ReadOptions, read_unit
 from transforms.receipts import OutputFile, Receipt, part_path, read_receipt, write_receipt
 from transforms.tensors import to_tensors
@@ -64,6 +67,9 @@ class ModelStage:
             if name in own_inputs  # other versions of the job may have others
         }
         self._content = content
+        parameters = core.batching_parameters(model)
+        self._max_rows = max_rows(parameters)
+        self._is_size_given = parameters.max_batch_size is not None
         self._session: BatchingSession | None = None
         self._is_ragged = False
         self.layout: OutputLayout = plan_outputs(
@@ -91,15 +97,17 @@ class ModelStage:
             bound = self._bound = (schema, binding)
         return bound[1]
 
-    def session(self, binding: Binding, batch_size: int) -> BatchingSession:
+    def session(
+        self, binding: Binding, batch_size: int, inputs: Mapping[str, Any]
+    ) -> BatchingSession:
         """Returns the session that batches for this model; the same for every binding.
 
         Args:
             binding: How its inputs are fed.
             batch_size: Rows of a batch to start with.
+            inputs: What will be submitted first.
         """
         if self._session is None:
-            content = self._content
             self._is_ragged = any(each.is_padded for each in binding.inputs)
             self._session = self._core.session(
                 SessionRequest(
@@ -107,20 +115,31 @@ class ModelStage:
                     signature_name=self.signature.name,
                     outputs=tuple(self.layout.tensors),
                     batch_size=batch_size,
-                    padding=padding_options(
-                        self.signature,
-                        binding,
-                        parse_pad_values(content.pad_values),
-                        content.length_ladder,
-                    ),
+                    padding=self._padding(binding, inputs),
                     is_ragged=self._is_ragged,
                 )
             )
         return self._session
 
+    def _padding(self, binding: Binding, inputs: Mapping[str, Any]) -> PaddingOptions:
+        content = self._content
+        pad_values = parse_pad_values(content.pad_values)
+        return without_fixed_outputs(
+            padding_options(self.signature, binding, pad_values, content.length_ladder),
+            inputs,
+            lambda padded: self._core.predict(
+                self.model, self.signature.name, padded, tuple(self.layout.tensors)
+            ),
+        )
+
+    @property
+    def bound_inputs(self) -> tuple[BoundInput, ...]:
+        """How the inputs were fed last; empty before the first batch."""
+        return () if self._bound is None else self._bound[1].inputs
+
     def flush(self, *, all_rows: bool) -> None:
-        """Lets rows run that wait for others of their length: all, or the oldest."""
-        if self._session is None or not self._is_ragged:
+        """Lets rows run that wait for others to share a batch with: all, or the oldest."""
+        if self._session is None:
             return
         if all_rows:
             self._session.flush()
@@ -128,9 +147,13 @@ class ModelStage:
             self._session.flush_oldest()
 
     def batch_size(self, batch_size: int) -> int:
-        """Returns the rows that batches should be read in now; at first, `batch_size`."""
+        """Returns the rows that batches should be read in now; `batch_size` if nobody has said."""
         session = self._session
-        return batch_size if session is None or self._is_ragged else session.batch_size
+        if session is not None and not self._is_ragged:
+            return session.batch_size
+        if self._max_rows is None or self._is_size_given:
+            return self._max_rows or batch_size
+        return min(batch_size, self._max_rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,6 +343,13 @@ def preprocessed(batch: InputBatch, preprocess: BatchFunction, key: str | None) 
 def _read_options(job: UnitJob) -> ReadOptions:
     plan = job.plan
     first = batch_rows(plan, job.execution)
+    fixed_rows = plan.content.deterministic_batch_size is not None
+
+    def rows_now() -> (
+        int
+    ):  # what is too small for one model is joined, what is too large is refused
+        return first if fixed_rows else min(stage.batch_size(first) for stage in job.stages)
+
     return ReadOptions(
         input_format=plan.content.input_format,
         columns=plan.read_columns,
@@ -329,8 +359,8 @@ def _read_options(job: UnitJob) -> ReadOptions:
         ),
         with_records=plan.reads_records,
         with_source=plan.content.key is None,
-        batch_rows=lambda: max(stage.batch_size(first) for stage in job.stages),
-        fixed_rows=plan.content.deterministic_batch_size is not None,
+        batch_rows=rows_now,
+        fixed_rows=fixed_rows,
     )
 
 
@@ -381,8 +411,9 @@ def _submit(
     batch: InputBatch, stage: ModelStage, batch_size: int, execution: ExecutionOptions
 ) -> "Future[dict[str, Any]]":
     binding = stage.binding(batch)
-    return stage.session(binding, batch_size).submit(
-        to_tensors(batch, binding), timeout_secs=execution.batch_timeout_secs
+    inputs = to_tensors(batch, binding)
+    return stage.session(binding, batch_size, inputs).submit(
+        inputs, timeout_secs=execution.batch_timeout_secs
     )
 
 

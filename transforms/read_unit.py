@@ -1,7 +1,7 @@
 """Reads the rows of one unit in batches: the first stage of the data flow."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from servable_core.errors import DataLossError
 from transforms.formats import parquet, tfrecord
-from transforms.formats.tfrecord_blocks import RecordBlock, read_blocks
+from transforms.formats.tfrecord_blocks import FilePart, RecordBlock, read_blocks
+from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch, Origin
 from transforms.plan import InputFile, Unit, UnitRange
 from transforms.rebatch import rebatch_cheaply, rebatch_exactly
@@ -31,6 +32,7 @@ class ReadOptions:
         with_source: Whether `source_file` and `source_row` are added.
         batch_rows: Tells the rows of a batch; asked again and again, for they may change.
         fixed_rows: Whether batches are cut at fixed rows, however large, so that runs are alike.
+        tfrecord: For TFRecord, what is checked, and what becomes of records that fail.
     """
 
     input_format: str
@@ -40,6 +42,7 @@ class ReadOptions:
     with_source: bool
     batch_rows: Callable[[], int]
     fixed_rows: bool = False
+    tfrecord: TFRecordOptions = field(default_factory=TFRecordOptions)
 
 
 def read_unit(
@@ -66,19 +69,26 @@ def _read_tfrecord(
     unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
 ) -> Iterator[InputBatch]:
     return tfrecord.parse_blocks(
-        _blocks(unit, inputs, options.batch_rows),
+        _blocks(unit, inputs, options.tfrecord),
         options.features,
         options.batch_rows,
         with_records=options.with_records,
+        options=options.tfrecord,
     )
 
 
 def _blocks(
-    unit: Unit, inputs: Sequence[InputFile], block_rows: Callable[[], int]
+    unit: Unit, inputs: Sequence[InputFile], options: TFRecordOptions
 ) -> Iterator[RecordBlock]:
     for each in unit.ranges:
         path = inputs[each.file_index].path
-        yield from _planned_rows(read_blocks(path, block_rows()), path, each)
+        part = FilePart(
+            path=path,
+            first_byte=each.first_byte,
+            end_byte=None if each.end_byte == -1 else each.end_byte,
+            first_row=each.first_row,
+        )
+        yield from _planned_rows(read_blocks(part, options), path, each)
 
 
 def _read_parquet(

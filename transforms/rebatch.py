@@ -32,8 +32,9 @@ def rebatch_cheaply(
 ) -> Iterator[InputBatch]:
     """Yields the same rows in batches of at most `batch_rows`, and `max_bytes` if of several rows.
 
-    `batch_rows` is asked for each batch read, so the size may change on the way. Full batches are passed on uncopied, also behind a short one: that is a batch of its own if it is
-    at least half full, and otherwise joined to half of the next.
+    `batch_rows` is asked for each batch read, so the size may change on the way; what was kept for
+    a larger one goes as it is. Full batches are passed on uncopied, also behind a short one: that is
+    a batch of its own if it is at least half full, and otherwise joined to half of the next.
     """
     pending: list[InputBatch] = []
     for batch in batches:

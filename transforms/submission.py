@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from servable_core.batching.row_errors import RowErrors
+from servable_core.batching.row_isolation import is_about_rows
 from servable_core.errors import InternalError, error_for_code
 from transforms.bad_records import BadRecord, Stage
 from transforms.batch_isolation import isolate
@@ -71,6 +72,11 @@ class Submission:
                 if not self._keeps_bad_records or error.outputs is None:
                     raise _of_row(batch, error) from error
                 self._add_rows(outcome, batch, error.errors, error.outputs)
+            except Exception as error:  # of a single row, the model's own
+                is_bad_row = batch.num_rows == 1 and future.done() and is_about_rows(error)
+                if not self._keeps_bad_records or not is_bad_row:
+                    raise
+                self._add_rows(outcome, batch, {0: error}, {})
         return outcome
 
     def _add_rows(

@@ -34,24 +34,30 @@ def _to_ragged(batch: InputBatch, bound: BoundInput) -> RaggedArray:
     name = bound.columns[0]
     array = batch.columns.column(name)
     _check_no_nulls(array, name, batch)
-    offsets = array.offsets.to_numpy().astype(np.int64, copy=False)
-    values = _values(_flat(array.flatten(), name, batch, bound), name, batch, bound)
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    offsets -= offsets[0]
+    items = array.flatten()
+    _check_no_nulls(items, name, batch, offsets)
+    flat = _flat(items, name, batch, bound)
+    if len(items):
+        offsets *= len(flat) // len(items)  # an item may be a list itself
+    _check_no_nulls(flat, name, batch, offsets)
+    values = _values(flat, name, batch, bound)
     inner = bound.row_shape[1:]
-    values_per_item = math.prod(inner)
-    if values_per_item != 1 or inner:
-        values, offsets = _with_inner_shape(values, offsets, inner, bound)
-    return RaggedArray(values, offsets - offsets[0])
+    return (
+        _with_inner_shape(values, offsets, inner, bound) if inner else RaggedArray(values, offsets)
+    )
 
 
 def _with_inner_shape(
     values: np.ndarray, offsets: np.ndarray, inner: tuple[int, ...], bound: BoundInput
-) -> tuple[np.ndarray, np.ndarray]:
+) -> RaggedArray:
     size = math.prod(inner)
-    if size < 1 or (np.diff(offsets) % size).any():
+    if size < 1 or (offsets % size).any():
         raise InvalidArgumentError(
             f"column {bound.columns[0]!r} has lists whose number of values is no multiple of {size}, which {bound.tensor} needs"
         )
-    return values.reshape(-1, *inner), (offsets - offsets[0]) // size
+    return RaggedArray(values.reshape(-1, *inner), offsets // size)
 
 
 def _to_tensor(batch: InputBatch, bound: BoundInput) -> Any:
@@ -115,15 +121,24 @@ def _flat(array: pa.Array, name: str, batch: InputBatch, bound: BoundInput) -> p
 
 
 def _length_remedy(name: str, bound: BoundInput) -> str:
-    if bound.row_shape[:1] != (-1,):
+    if bound.is_padded or bound.row_shape[:1] != (-1,):
         return "make them alike with --preprocess"
     return f"have them padded, with --input_map=TENSOR=mask({name}) or TENSOR=len({name}) where the model has such an input, or with --pad_variable_length_inputs"
 
 
-def _check_no_nulls(array: pa.Array, name: str, batch: InputBatch) -> None:
-    """Checks a column, or the values of its lists, which have the same number in each row."""
+def _check_no_nulls(
+    array: pa.Array, name: str, batch: InputBatch, offsets: np.ndarray | None = None
+) -> None:
+    """Checks a column, or the values of its lists: row i has those from `offsets[i]` on.
+
+    Without `offsets` all rows have the same number of them.
+    """
     if array.null_count:
-        first = pc.index(pc.is_null(array), True).as_py() * batch.num_rows // len(array)
+        index = pc.index(pc.is_null(array), True).as_py()
+        if offsets is None:
+            first = index * batch.num_rows // len(array)
+        else:
+            first = int(np.searchsorted(offsets, index, side="right")) - 1
         raise InvalidArgumentError(
             f"column {name!r} has {array.null_count} nulls in a batch of {batch.num_rows}, the first at {batch.locate(first)}, but a tensor has none; fill them with --preprocess"
         )

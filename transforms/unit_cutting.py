@@ -1,7 +1,7 @@
 """Cuts the input into units: small files together, big ones apart. Pure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servable_core.errors import InvalidArgumentError
 from transforms.plan import Unit, UnitRange
@@ -30,7 +30,8 @@ def cut_units(pieces: Iterable[UnitRange], bounds: UnitBounds) -> tuple[Unit, ..
     """Puts consecutive pieces together until a bound is met; order is kept, nothing is split.
 
     Args:
-        pieces: Indivisible stretches (a row group, a TFRecord file) in reading order.
+        pieces: Indivisible stretches (a row group, a TFRecord file or a part of one) in reading
+            order.
         bounds: Upper bounds.
 
     Returns:
@@ -61,12 +62,10 @@ def _group(pieces: Iterable[UnitRange], bounds: UnitBounds) -> Iterator[list[Uni
 def _join(pieces: list[UnitRange]) -> Iterator[UnitRange]:
     joined = pieces[0]
     for piece in pieces[1:]:
-        if piece.file_index == joined.file_index and piece.first_group == joined.end_group:
-            joined = UnitRange(
-                file_index=joined.file_index,
-                first_group=joined.first_group,
+        if _are_neighbours(joined, piece):
+            joined = replace(
+                joined,
                 end_group=piece.end_group,
-                first_row=joined.first_row,
                 num_rows=joined.num_rows + piece.num_rows,
                 size_bytes=joined.size_bytes + piece.size_bytes,
             )
@@ -74,6 +73,12 @@ def _join(pieces: list[UnitRange]) -> Iterator[UnitRange]:
             yield joined
             joined = piece
     yield joined
+
+
+def _are_neighbours(one: UnitRange, other: UnitRange) -> bool:
+    """Whether these are row groups of one file, one behind the other."""
+    has_groups = one.end_group > one.first_group
+    return has_groups and (one.file_index, one.end_group) == (other.file_index, other.first_group)
 
 
 def limit_rows(pieces: Iterable[UnitRange], limit: int | None) -> Iterator[UnitRange]:
@@ -85,14 +90,10 @@ def limit_rows(pieces: Iterable[UnitRange], limit: int | None) -> Iterator[UnitR
             continue
         if left <= 0:
             return
+        if piece.num_rows == -1:  # damaged: only reading tells how many are left
+            yield piece
+            continue
         kept = min(left, piece.num_rows)
         left -= kept
         share = piece.size_bytes * kept // max(piece.num_rows, 1)
-        yield UnitRange(
-            file_index=piece.file_index,
-            first_group=piece.first_group,
-            end_group=piece.end_group,
-            first_row=piece.first_row,
-            num_rows=kept,
-            size_bytes=share,
-        )
+        yield replace(piece, num_rows=kept, size_bytes=share)

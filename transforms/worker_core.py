@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +24,7 @@ from servable_core.batching import (
 )
 from servable_core.batching.padding import PaddingOptions
 from servable_core.batching.session_task import SessionTask
-from servable_core.config import read_model_batching_parameters
+from servable_core.config import BatchingParameters, read_model_batching_parameters
 from servable_core.errors import FailedPreconditionError
 from servable_core.lifecycle import ServableId, ServableRequest
 from servable_core.runtime.clock import Clock, SystemClock
@@ -45,6 +45,7 @@ from transforms.batching_options import (
     batching_parameters,
     create_batching_options,
 )
+from transforms.batching_report import UnreportedCounters, counters
 from transforms.execution import ExecutionOptions, batch_threads, tensorflow_threads
 from transforms.input_batch import concat_arrays
 from transforms.plan import PinnedModel, Plan
@@ -73,9 +74,10 @@ class WorkerCoreConfig:
 
 def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreConfig:
     """Returns the configuration that all workers of the job share."""
+    cells = plan.content.deterministic_batch_cells
     return WorkerCoreConfig(
         models=plan.models,
-        execution=execution,
+        execution=execution if cells is None else replace(execution, max_batch_cells=cells),
         merges_tasks=plan.content.deterministic_batch_size is None,
         recorded_threads=plan.content.deterministic_threads,
     )
@@ -107,6 +109,7 @@ class WorkerCore:
 
     Attributes:
         token: Tells this core from all others, also from those of other processes.
+        counters: What its batching has done since somebody asked.
     """
 
     def __init__(self, config: WorkerCoreConfig) -> None:
@@ -139,12 +142,34 @@ class WorkerCore:
             SharedBatchSchedulerOptions(num_batch_threads=num_threads)
         )
         self._lock = threading.Lock()
-        self._sessions: dict[Any, BatchingSession] = {}  # Guarded by _lock.
+        self._sessions: dict[str, BatchingSession] = {}  # Guarded by _lock.
+        self.counters = UnreportedCounters(lambda: counters(self.statistics().values()))
 
     def signature(self, model: PinnedModel, name: str) -> SignatureSpec:
         """Returns the signature of a loaded model."""
         with self._handle(model.servable_id) as handle:
             return find_signature(handle.servable.signatures, name, str(model.servable_id))
+
+    def batching_parameters(self, model: PinnedModel) -> BatchingParameters:
+        """Returns what flags and files say of batching for a model.
+
+        Raises:
+            InvalidArgumentError: The model's own file is broken, or does not go with the flags.
+        """
+        own = read_model_batching_parameters(model.path, file_system=file_system_for(model.path))
+        return batching_parameters(self._config.execution, own)
+
+    def predict(
+        self,
+        model: PinnedModel,
+        signature_name: str,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[str],
+    ) -> dict[str, np.ndarray]:
+        """Runs a loaded model on the caller's thread, without batching."""
+        with self._handle(model.servable_id) as handle:
+            result: dict[str, np.ndarray] = handle.servable.predict(signature_name, inputs, outputs)
+            return result
 
     def session(self, request: SessionRequest) -> BatchingSession:
         """Returns the one session for equal requests, made on first use.
@@ -152,7 +177,7 @@ class WorkerCore:
         Raises:
             InvalidArgumentError: What files and flags say of batching does not go together.
         """
-        key = repr(request)
+        key = _session_key(request)
         with self._lock:
             if key not in self._sessions:
                 self._sessions[key] = self._create_session(request)
@@ -185,22 +210,18 @@ class WorkerCore:
         return self._server_core.get_servable_handle(request, SavedModelBundle)
 
     def _create_session(self, request: SessionRequest) -> BatchingSession:
-        servable_id = request.model.servable_id
-        signature_name, outputs = request.signature_name, request.outputs
+        model, signature_name = request.model, request.signature_name
 
         def run(inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
-            with self._handle(servable_id) as handle:  # per batch: never kept
-                result: dict[str, np.ndarray] = handle.servable.predict(
-                    signature_name, inputs, outputs
-                )
-                return result
+            # A handle for each batch: it is never kept.
+            return self.predict(model, signature_name, inputs, request.outputs)
 
         options = self._batching_options(request)
         return BatchingSession(
             run,
             self._scheduler,
             options.queue,
-            name=f"{servable_id}:{signature_name}",
+            name=f"{model.servable_id}:{signature_name}",
             run_options=options.run,
             max_batch_cells=options.max_batch_cells,
             calibration=options.calibration,
@@ -209,12 +230,9 @@ class WorkerCore:
         )
 
     def _batching_options(self, request: SessionRequest) -> BatchingOptions:
-        path = request.model.path
-        own = read_model_batching_parameters(path, file_system=file_system_for(path))
-        execution = self._config.execution
         return create_batching_options(
-            execution,
-            batching_parameters(execution, own),
+            self._config.execution,
+            self.batching_parameters(request.model),
             request.padding,
             is_ragged=request.is_ragged,
             hint=request.batch_size,
@@ -222,6 +240,13 @@ class WorkerCore:
             num_gpus=self._num_gpus,
             merges_tasks=self._config.merges_tasks,
         )
+
+
+def _session_key(request: SessionRequest) -> str:
+    """Returns the same for equal requests, which cannot be hashed; sets have no order of their own."""
+    padding = request.padding
+    rest = replace(request, padding=replace(padding, ragged_outputs=frozenset()))
+    return repr((rest, sorted(padding.ragged_outputs)))
 
 
 def _configure_tensorflow(config: WorkerCoreConfig, num_threads: int, gpus: int) -> None:

@@ -115,7 +115,6 @@ class TestNumbers:
             "unit_bytes",
             "unit_rows",
             "limit",
-            "max_batch_size",
             "num_batch_threads",
             "max_in_flight_bytes",
             "max_unit_retries",

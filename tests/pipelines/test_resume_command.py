@@ -17,6 +17,26 @@ def test_limits_are_carried_on(tmp_path):
     assert resumed.if_exists == "resume"
 
 
+def test_batching_is_carried_on(tmp_path):
+    """So are all flags of batching, and the file that the rest came from."""
+    (tmp_path / "batching.pbtxt").write_text("num_batch_threads { value: 3 }")
+    first = _precompute_options(
+        [
+            "--output=out",
+            f"--batching_parameters_file={tmp_path}/batching.pbtxt",
+            "--max_batch_size=32",
+            "--max_batch_cells=500",
+            "--allowed_batch_sizes=8,32",
+            "--batch_padding_policy=BATCH_DOWN",
+            "--batch_timeout_micros=100",
+            "--max_enqueued_batches=9",
+        ]
+    )
+    words = shlex.split(first.how_to_resume.splitlines()[1])
+    assert _precompute_options(words[3:]).execution == first.execution
+    assert first.execution.batching_parameters.num_batch_threads == 3
+
+
 def test_defaults_are_left_out():
     """A job without special limits has the short command."""
     options = PrecomputeOptions(output="/out")

@@ -154,7 +154,7 @@ class TestRebatchCheaply:
     @given(st.lists(st.integers(0, 40), max_size=90), st.integers(1, 30), st.integers(1, 400))
     def test_same_rows_within_bounds(self, sizes, batch_rows, max_bytes):
         """All rows in order, no batch empty or above a bound, but for a single row of many bytes."""
-        found = list(rebatch_cheaply(_cut(sizes), batch_rows, max_bytes))
+        found = list(rebatch_cheaply(_cut(sizes), lambda: batch_rows, max_bytes))
         ids = [value for each in found for value in each.columns["id"].to_pylist()]
         assert ids == list(range(sum(sizes)))
         assert all(0 < each.num_rows <= batch_rows for each in found)
@@ -163,7 +163,7 @@ class TestRebatchCheaply:
     @given(st.lists(st.integers(1, 40), max_size=20), st.integers(1, 30))
     def test_few_batches(self, sizes, batch_rows):
         """Neighbours are joined where they fit: no two in a row are less than half full."""
-        rows = [each.num_rows for each in rebatch_cheaply(_cut(sizes), batch_rows, 1 << 20)]
+        rows = [each.num_rows for each in rebatch_cheaply(_cut(sizes), lambda: batch_rows, 1 << 20)]
         assert all(sum(pair) >= batch_rows // 2 for pair in itertools.pairwise(rows))
 
     @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ class TestRebatchCheaply:
         """Behind a short batch the next ones are passed on as they are."""
         source = list(_cut(sizes))
         memory = [(each.columns["id"].buffers()[1].address, each.columns.nbytes) for each in source]
-        found = list(rebatch_cheaply(source, 32, 1 << 20))
+        found = list(rebatch_cheaply(source, lambda: 32, 1 << 20))
         assert [each.num_rows for each in found] == expected
         addresses = [each.columns["id"].buffers()[1].address for each in found]
         starts = [start for start, _ in memory]
@@ -189,7 +189,7 @@ class TestRebatchCheaply:
         """Bytes bound a batch of serialized records as well as rows do."""
         records = np.array([b"x" * 100] * 64, object)
         batch = InputBatch(columns=only_rows(64), records=records, records_bytes=6400)
-        found = list(rebatch_cheaply([batch, batch], 64, 1000))
+        found = list(rebatch_cheaply([batch, batch], lambda: 64, 1000))
         assert [each.num_rows for each in found] == [8] * 16
         assert {each.records_bytes for each in found} == {800}
 

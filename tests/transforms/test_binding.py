@@ -294,3 +294,71 @@ class TestBind:
 def test_closest(name, names, expected):
     """The nearest name if one is near, else all of them."""
     assert closest(name, names) == expected
+
+
+class TestPadding:
+    _MASK = _tensor("m", "bool", (None, None))
+    _LENGTHS = _tensor("n", "int64", (None,))
+    _LISTS = pa.schema([("x", _RAGGED), ("y", _RAGGED), ("s", _F32), ("f", _vector(3))])
+
+    def _bound(self, inputs, *input_map, pads_all=False):
+        """Returns how inputs bind, in words."""
+        results = try_bind(
+            _signature(*inputs),
+            self._LISTS,
+            parse_input_map(input_map),
+            has_records=False,
+            pads_all=pads_all,
+        )
+        return [str(each).partition(" <- ")[2] or str(each) for each in results]
+
+    def test_by_a_mask_or_lengths(self):
+        """An input is padded if something is told of its padding; others are not."""
+        x, y = _tensor("x", shape=(None, None)), _tensor("y", shape=(None, None))
+        assert self._bound([x, y, self._MASK], "m=mask(x)") == ["x (padded)", "y", "mask(x)"]
+        assert self._bound([x, y, self._LENGTHS], "n=len(y)") == ["x", "y (padded)", "len(y)"]
+
+    def test_all(self):
+        """With the flag all lists of varying length are padded, and nothing else."""
+        inputs = [
+            _tensor("x", shape=(None, None)),
+            _tensor("y", shape=(None, None, 2)),
+            _tensor("s", shape=(None, None)),
+            _tensor("f", shape=(None, None)),
+        ]
+        assert self._bound(inputs, pads_all=True) == ["x (padded)", "y (padded)", "s", "f"]
+
+    def test_two_inputs_of_one_column(self):
+        """Inputs fed with one column are padded alike."""
+        inputs = [_tensor("x", shape=(None, None)), _tensor("z", shape=(None, None)), self._MASK]
+        found = self._bound(inputs, "z=x", "m=mask(x)")
+        assert found == ["x (padded)", "x (padded)", "mask(x)"]
+
+    def test_mask_of_another_version(self):
+        """A version without the mask is not padded because another one has it."""
+        assert self._bound([_tensor("x", shape=(None, None))], "m=mask(x)") == ["x"]
+
+    def test_mask_of_lists_of_one_length(self):
+        """Lists of a fixed size are not padded, and yet have a mask."""
+        found = self._bound([_tensor("f", shape=(None, None)), self._MASK], "m=mask(f)")
+        assert found == ["f", "mask(f)"]
+
+    @pytest.mark.parametrize("column", ["s", "f", "gone"])
+    def test_mask_without_its_input(self, column):
+        """A mask of lists that feed nothing is told, whatever the reason."""
+        problem = self._bound([_tensor("x", shape=(None, None)), self._MASK], f"m=mask({column})")
+        assert problem[1].startswith("input m: bool [None, None]")
+
+    @pytest.mark.parametrize(
+        ("tensor", "source"),
+        [
+            (_tensor("m", "string", (None, None)), "mask(x)"),
+            (_tensor("m", "bool", (None,)), "mask(x)"),
+            (_tensor("m", "bool", (None, 16)), "mask(x)"),
+            (_tensor("m", "int64", (None, None)), "len(x)"),
+        ],
+    )
+    def test_input_of_another_shape_or_type(self, tensor, source):
+        """A mask is a matrix of unknown width, lengths a vector, both of numbers or booleans."""
+        found = self._bound([_tensor("x", shape=(None, None)), tensor], f"m={source}")
+        assert f"cannot be {source}, which is " in found[1]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from servable_core.errors import InvalidArgumentError
-from transforms.casts import Cast, cast_between, cast_values
+from transforms.casts import Cast, as_stored, cast_between, cast_values
 
 _SIGNED = ["int8", "int16", "int32", "int64"]
 _UNSIGNED = ["uint8", "uint16", "uint32", "uint64"]
@@ -120,6 +120,28 @@ def test_matrices_are_checked_everywhere():
         cast_values(values, "uint8", "here")
 
 
+@pytest.mark.parametrize(
+    ("data_type", "stored"),
+    [
+        *((pa.timestamp(unit), "int64") for unit in ("s", "ms", "us", "ns")),
+        *((pa.date32(), "int32"), (pa.date64(), "int64"), (pa.duration("s"), "int64")),
+        *((pa.time32("s"), "int32"), (pa.time64("ns"), "int64")),
+    ],
+)
+def test_times_are_counts(data_type, stored):
+    """A time is the number that it is stored as, in the unit of its type; slices and nulls, too."""
+    counts = pa.array([864000000, None, 86400000, 0], stored)
+    times = counts.view(data_type)
+    assert as_stored(times).equals(counts)
+    assert as_stored(times.slice(2)).equals(counts.slice(2))
+
+
+def test_other_types_are_stored_as_they_are():
+    """What is no time is passed through."""
+    numbers = pa.array([1.5])
+    assert as_stored(numbers) is numbers
+
+
 class TestCastBetween:
     @pytest.mark.parametrize(
         ("source", "dtype", "cast"),
@@ -144,8 +166,20 @@ class TestCastBetween:
             (pa.float64(), "float32", Cast.ROUND),
             (pa.float16(), "float32", Cast.WIDEN),
             (pa.float32(), "int64", None),
-            (pa.timestamp("s"), "int64", None),
-            (pa.date32(), "int64", None),
+            (pa.string_view(), "string", Cast.SAME),
+            (pa.binary_view(), "string", Cast.SAME),
+            (pa.binary(4), "string", Cast.SAME),
+            (pa.timestamp("s"), "int64", Cast.SAME),
+            (pa.timestamp("us", tz="Europe/Berlin"), "int64", Cast.SAME),
+            (pa.timestamp("s"), "int32", None),
+            (pa.timestamp("s"), "float64", None),
+            (pa.date32(), "int64", Cast.WIDEN),
+            (pa.date64(), "int64", Cast.SAME),
+            (pa.time32("ms"), "int64", Cast.WIDEN),
+            (pa.time64("us"), "int64", Cast.SAME),
+            (pa.duration("ns"), "int64", Cast.SAME),
+            (pa.month_day_nano_interval(), "int64", None),
+            (pa.decimal32(5, 2), "float32", None),
             (pa.decimal128(10, 2), "float64", None),
             (pa.null(), "float32", None),
             (pa.struct([("a", pa.int8())]), "float32", None),

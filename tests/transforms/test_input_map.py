@@ -1,7 +1,14 @@
 import pytest
 
+from servable_core.batching.padding import Derivation
 from servable_core.errors import InvalidArgumentError
-from transforms.input_map import ColumnSource, parse_input_map, parse_renames
+from transforms.input_map import (
+    ColumnSource,
+    padded_columns,
+    parse_input_map,
+    parse_pad_values,
+    parse_renames,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +51,36 @@ def test_an_input_is_mapped_once():
     """The second entry of an input is refused."""
     with pytest.raises(InvalidArgumentError, match="names the input 'x' twice"):
         parse_input_map(["x=a", " x=b"])
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "derivation"),
+    [
+        ("mask(ids)", "ids", Derivation.MASK),
+        ("len(ids)", "ids", Derivation.LENGTHS),
+        ("mask( ids )", "ids", Derivation.MASK),
+        ("len(a(b))", "a(b)", Derivation.LENGTHS),
+        ("mask", "mask", None),
+        ("masks(ids)", "masks(ids)", None),
+        ("mask(ids)x", "mask(ids)x", None),
+        ("MASK(ids)", "MASK(ids)", None),
+    ],
+)
+def test_derived_inputs(source, column, derivation):
+    """Only `mask(...)` and `len(...)` are anything but the name of a column."""
+    expected = ColumnSource(columns=(column,), stacked=False, derivation=derivation)
+    assert parse_input_map([f"x={source}"]) == {"x": expected}
+
+
+def test_padded_columns():
+    """A column is padded where its mask or lengths are wanted."""
+    sources = parse_input_map(["m=mask(a)", "n=len(a)", "k=len(b)", "x=c", "y=[d,e]"])
+    assert padded_columns(sources) == {"a", "b"}
+
+
+def test_pad_values():
+    """The first `=` ends the name; a value may be empty, or have another."""
+    assert parse_pad_values(["a=1", "b=", "c=x=y"]) == {"a": "1", "b": "", "c": "x=y"}
 
 
 def test_renames():

@@ -129,6 +129,9 @@ class TestDetectFormat:
             ("a.pq", "parquet"),
             ("a.snappy.parquet", "parquet"),
             ("a.tfrecord", "tfrecord"),
+            ("a.csv", "csv"),
+            ("a.CSV.gz", "csv"),
+            *((f"a{end}", "jsonl") for end in (".json", ".jsonl", ".ndjson", ".jsonl.gz")),
             ("a.tfrecords", "tfrecord"),
             ("a.tfrecord.gz", "tfrecord"),
             ("train.tfrecord-00000-of-00008", "tfrecord"),
@@ -138,7 +141,7 @@ class TestDetectFormat:
         """The usual names are known."""
         assert detect_format([FileInfo(path=f"/d/{name}", size_bytes=1)], None) == expected
 
-    @pytest.mark.parametrize("name", ["a.csv", "parquet", "a.gz", "a.parquet.bak"])
+    @pytest.mark.parametrize("name", ["a.txt", "parquet", "a.gz", "a.parquet.bak"])
     def test_unknown(self, name):
         """Other names tell nothing, unless the format is given."""
         files = [FileInfo(path=f"/d.parquet/{name}", size_bytes=1)]

@@ -1,0 +1,88 @@
+"""How ragged inputs are padded: what was bound and what the user said, as options of batching."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from servable_core.batching.length_ladder import LengthLadder
+from servable_core.batching.padding import DerivedInput, PaddingOptions
+from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec, TensorSpec
+from transforms.binding import Binding
+from transforms.casts import cast_values
+
+_FLOATS = ("float16", "float32", "float64")
+
+
+def padding_options(
+    signature: SignatureSpec,
+    binding: Binding,
+    pad_values: Mapping[str, str],
+    ladder: tuple[int, ...],
+) -> PaddingOptions:
+    """Returns how the ragged inputs of `binding` are padded.
+
+    Args:
+        signature: The signature.
+        binding: How its inputs are fed.
+        pad_values: What to pad inputs with, as the user wrote it, by their names.
+        ladder: Lengths to pad to; empty for the default ones.
+
+    Raises:
+        InvalidArgumentError: A pad value is no value of its input's type.
+    """
+    padded = [each.tensor for each in binding.inputs if each.is_padded]
+    lists = {each.columns: each.tensor for each in binding.inputs if each.takes_lists}
+    derived = [
+        DerivedInput(
+            name=each.tensor.name,
+            of=lists[each.columns].name,
+            derivation=each.derivation,
+            dtype=each.tensor.dtype,
+        )
+        for each in binding.inputs
+        if each.derivation is not None
+    ]
+    values = {
+        each.name: _pad_value(each, pad_values[each.name])
+        for each in padded
+        if each.name in pad_values
+    }
+    return PaddingOptions(
+        ladder=LengthLadder(rungs=ladder),
+        pad_values=values,
+        derived=tuple(derived),
+        ragged_outputs=_ragged_outputs(signature) if padded else frozenset(),
+    )
+
+
+def _pad_value(tensor: TensorSpec, text: str) -> Any:
+    if tensor.dtype == "string":
+        return text.encode()
+    flag = f"--pad_values={tensor.name}={text}"
+    number = _number(text)
+    if number is None or (isinstance(number, float) and tensor.dtype not in _FLOATS):
+        raise InvalidArgumentError(f"{flag}: {text!r} is no value of {tensor}")
+    try:
+        return cast_values(np.asarray([number]), tensor.dtype, flag)[0]
+    except (TypeError, ValueError, OverflowError) as error:  # beyond 64 bits, or no NumPy type
+        raise InvalidArgumentError(f"{flag}: {text!r} is no value of {tensor}") from error
+
+
+def _number(text: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return None
+
+
+def _ragged_outputs(signature: SignatureSpec) -> frozenset[str]:
+    """Returns the outputs whose second dimension may be the padded length."""
+    return frozenset(
+        each.name
+        for each in signature.outputs
+        if each.shape is not None and len(each.shape) > 1 and each.shape[1] is None
+    )
