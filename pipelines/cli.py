@@ -207,7 +207,7 @@ def precompute_parser() -> argparse.ArgumentParser:
     """Returns the parser of `precompute`; flags that were not given come out as None."""
     parser = _Parser(
         prog="run_pipeline.py precompute",
-        description="Runs model versions over a dataset and writes their outputs as Parquet.",
+        description="Runs model versions over a dataset and writes their outputs.",
         epilog="All other flags go to Apache Beam, such as --runner=DataflowRunner --region=...",
         allow_abbrev=False,
     )
@@ -218,13 +218,14 @@ def precompute_parser() -> argparse.ArgumentParser:
     add("--model_version", metavar="V", help="latest (default), latest:2, all, 3 or 3,5")
     add("--version_label", metavar="LABEL", help="the version so called in the config file")
     add("--signature_name", metavar="NAME", help="signature to run (default: serving_default)")
+    add("--method", metavar="M", help="predict (default), classify or regress")
     add(
         "--input",
         action="append",
         metavar="GLOB",
-        help="quoted glob, file or directory; repeatable",
+        help="quoted glob, file, directory or @LIST; repeatable",
     )
-    add("--input_format", metavar="F", help="parquet or tfrecord (default: by suffix)")
+    add("--input_format", metavar="F", help="parquet, tfrecord, csv or jsonl (default: by suffix)")
     add(
         "--input_map",
         action="append",
@@ -238,6 +239,17 @@ def precompute_parser() -> argparse.ArgumentParser:
     )
     add("--passthrough", action="append", metavar="C1,C2", help="further columns to copy")
     add("--output", default="", metavar="DIR", help="where to write (required)")
+    add(
+        "--output_format",
+        metavar="F",
+        help="parquet (default), tfrecord, tfrecord_gzip, prediction_log or jsonl",
+    )
+    add(
+        "--log_inputs",
+        action="store_true",
+        default=None,
+        help="with prediction_log: requests, too, as a warm-up file has them",
+    )
     add(
         "--output_tensors",
         action="append",
@@ -268,6 +280,9 @@ def precompute_parser() -> argparse.ArgumentParser:
     add("--length_ladder", type=_whole_numbers, metavar="N,N", help="lengths to pad to")
     add("--unit_rows", type=_whole_number, metavar="N", help="rows of a unit (default: 1,000,000)")
     add("--limit", type=_whole_number, metavar="N", help="only the first N rows")
+    add("--sample", type=float, metavar="X", help="only a share of the rows, such as 0.01")
+    add("--sample_seed", type=_whole_number, metavar="N", help="for another sample (default: 0)")
+    add("--on_null", metavar="WHAT", help="error (default) or default:VALUE")
     add(
         "--deterministic",
         action="store_true",
@@ -327,6 +342,19 @@ def precompute_parser() -> argparse.ArgumentParser:
         "--max_in_flight_bytes", type=_whole_number, metavar="N", help="per unit (default: 256 MiB)"
     )
     add("--max_unit_retries", type=_whole_number, metavar="N", help="after I/O errors (default: 3)")
+    add("--on_error", metavar="WHAT", help="fail (default) or dead_letter: put aside what fails")
+    add(
+        "--max_failed_fraction",
+        type=float,
+        metavar="F",
+        help="stop if more of the records were put aside (default: 1)",
+    )
+    add(
+        "--max_failed_rows",
+        type=_whole_number,
+        metavar="N",
+        help="stop if more records were put aside (default: no bound)",
+    )
     add("--verbose", action="store_true", help="tracebacks, and the libraries' own logs")
     return parser
 

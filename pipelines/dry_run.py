@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
+
 from pipelines.options import PrecomputeOptions
 from pipelines.output_directory import check_apart, check_plan_apart, check_usable
 from servable_core.runtime.clock import SystemClock
 from transforms.job_state import JobState
 from transforms.plan import Plan, Unit
 from transforms.planning import make_plan
-from transforms.process_unit import batch_rows, create_unit_job, infer_unit
+from transforms.process_unit import batch_rows, infer_unit
 from transforms.unit_cutting import limit_rows
+from transforms.unit_job import create_unit_job
 from transforms.worker_core import WorkerCore, WorkerCoreConfig
 
 
@@ -42,7 +45,7 @@ def _describe(plan: Plan, rows: int) -> list[str]:
 
 def _first_rows(plan: Plan, options: PrecomputeOptions, rows: int) -> list[str]:
     ranges = plan.units[0].ranges[:1]
-    if ranges[0].num_rows != -1:
+    if ranges[0].num_rows != -1 and plan.content.sample is None:
         ranges = tuple(limit_rows(ranges, rows))
     first = replace(plan, units=(Unit(index=0, ranges=ranges),))
     config = WorkerCoreConfig(models=plan.models, execution=options.execution)
@@ -57,8 +60,12 @@ def _first_rows(plan: Plan, options: PrecomputeOptions, rows: int) -> list[str]:
             state=state,
             clock=SystemClock(),
         )
-        outputs = next(infer_unit(first.units[0], job))
-        for model, stage, batch in zip(plan.models, job.stages, outputs, strict=True):
+        found = next(infer_unit(first.units[0], job), None)
+        if found is None:
+            return [f"no row of {plan.inputs[ranges[0].file_index].path} would be run"]
+        outputs = found.outputs
+        for model, stage, pieces in zip(plan.models, job.stages, outputs, strict=True):
+            batch = pa.Table.from_batches([each.columns for each in pieces])
             lines += [f"{model.servable_id} is fed:", *(f"  {each}" for each in stage.bound_inputs)]
             lines.append(
                 f"one batch of {batch.num_rows:,} rows through {model.servable_id} gave, for example:"

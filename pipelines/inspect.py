@@ -76,12 +76,20 @@ def schema_lines(options: InspectOptions, description: InputDescription) -> Iter
     files = {each.file_index for each in description.pieces}
     rows = [each.num_rows for each in description.pieces]
     total = "" if -1 in rows else f", {sum(rows):,} rows"
-    kind = "TFRecord of tf.train.Example" if description.has_records else "Parquet"
+    kind = _FORMAT_NAMES[description.input_format]
     yield f"input {', '.join(options.input)}: {kind}, {len(files)} files{total}"
     for schema in description.schemas:
         yield from (f"  {field.name}: {_type_words(field.type)}" for field in schema)
     if len(description.schemas) > 1:
         yield f"  ({len(description.schemas)} different schemas)"
+
+
+_FORMAT_NAMES = {
+    "parquet": "Parquet",
+    "tfrecord": "TFRecord of tf.train.Example",
+    "csv": "CSV",
+    "jsonl": "JSON Lines",
+}
 
 
 def _type_words(data_type: pa.DataType) -> str:

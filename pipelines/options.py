@@ -10,14 +10,21 @@ from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.sources.version_selection import VersionPolicy, parse_version_policy
 from transforms.batching_options import batching_parameters
 from transforms.execution import AUTO, ExecutionOptions
+from transforms.heads import head_names
+from transforms.input_lists import LIST_SIGN
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.inputs import FORMATS
+from transforms.methods import check_method
 from transforms.model_config import ModelSelection
+from transforms.nulls import OnNull, parse_null_policy
+from transforms.output_formats import check_output_format
 from transforms.plan import Plan
 from transforms.planning import PlanRequest
+from transforms.sampling import check_fraction
 from transforms.storage import absolute_path
 from transforms.unit_cutting import UnitBounds
 
+ON_ERROR = ("fail", "dead_letter")
 IF_EXISTS = ("error", "overwrite", "resume")
 _DEFAULTS: Mapping[str, Any] = {
     "model_version": "latest",
@@ -30,6 +37,12 @@ _DEFAULTS: Mapping[str, Any] = {
     "pad_variable_length_inputs": False,
     "pad_values": (),
     "length_ladder": (),
+    "on_error": "fail",
+    "output_format": "parquet",
+    "log_inputs": False,
+    "method": "predict",
+    "sample_seed": 0,
+    "on_null": "error",
     "deterministic": False,
 }
 
@@ -44,13 +57,13 @@ class PrecomputeOptions:
         output: Output directory.
         model_base_path: Directory with version directories.
         model_config_file: Text proto `ModelServerConfig`, instead of a base path.
-        input: Globs, directories and files.
+        input: Globs, directories, files, and `@` before files that list them.
         model_name: Name in the output; the base path's last part if not given. With a config
             file, the one of its models to run; all if not given.
         version_label: The version with this label in the config file.
         model_version: `latest`, `latest:2`, `all`, `3` or `3,5`.
-        signature_name: Signature to run.
-        input_format: "parquet" or "tfrecord"; told by suffix if not given.
+        signature_name: Signature to run; several, as `a,b`.
+        input_format: "parquet", "tfrecord", "csv" or "jsonl"; told by suffix if not given.
         input_map: `tensor=column` or `tensor=[c1,c2]` entries.
         key: Column that identifies a row.
         passthrough: Columns to copy to the output.
@@ -60,9 +73,16 @@ class PrecomputeOptions:
         unit_bytes: Input bytes of a unit.
         unit_rows: Rows of a unit.
         limit: Only the first rows.
+        sample: Only about this share of the rows, always the same ones.
+        sample_seed: Another one gives another sample.
+        on_null: `error`, `default:VALUE` or `dead_letter`.
         pad_variable_length_inputs: Pad all lists of varying length, also for inputs without a mask.
         pad_values: `tensor=value` entries; zero or empty where not given.
         length_ladder: Lengths to pad to.
+        on_error: "fail", or "dead_letter" to put aside the records that fail.
+        output_format: One of `OUTPUT_FORMATS`.
+        log_inputs: Log requests beside responses.
+        method: One of `METHODS`.
         deterministic: Byte-identical output, however often the job is killed and resumed.
         if_exists: What to do with a non-empty output directory: error, overwrite or resume.
         take_over: Take a lock that another launcher holds on a remote output directory.
@@ -91,9 +111,16 @@ class PrecomputeOptions:
     unit_bytes: int | None = None
     unit_rows: int | None = None
     limit: int | None = None
+    sample: float | None = None
+    sample_seed: int | None = None
+    on_null: str | None = None
     pad_variable_length_inputs: bool | None = None
     pad_values: tuple[str, ...] | None = None
     length_ladder: tuple[int, ...] | None = None
+    on_error: str | None = None
+    output_format: str | None = None
+    log_inputs: bool | None = None
+    method: str | None = None
     deterministic: bool | None = None
     if_exists: str = "error"
     take_over: bool = False
@@ -116,12 +143,18 @@ class PrecomputeOptions:
             )
         if self.limit is not None and self.limit < 1:
             raise InvalidArgumentError(f"--limit must be 1 or more, got {self.limit}")
+        self._check_rows_wanted()
         self._versions()
         self._check_models()
         parse_input_map(self.input_map or ())
         parse_renames(self.output_tensors or ())
         parse_pad_values(self.pad_values or ())
         self._check_ladder()
+        self._check_output()
+        if self._value("on_error") not in ON_ERROR:
+            raise InvalidArgumentError(
+                f"--on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}"
+            )
         batching_parameters(self.execution, None)
         self._bounds()
 
@@ -192,9 +225,16 @@ class PrecomputeOptions:
             postprocess=self.postprocess,
             bounds=self._bounds(),
             limit=self.limit,
+            sample=self.sample,
+            sample_seed=self._value("sample_seed"),
+            on_null=parse_null_policy(self._value("on_null")),
             pad_variable_length_inputs=self._value("pad_variable_length_inputs"),
             pad_values=self._value("pad_values"),
             length_ladder=self._value("length_ladder"),
+            on_error=self._value("on_error"),
+            output_format=self._value("output_format"),
+            log_inputs=self._value("log_inputs"),
+            method=self._value("method"),
             deterministic=self._value("deterministic"),
             flags=self.effective_content(),
         )
@@ -243,6 +283,26 @@ class PrecomputeOptions:
             flag = f"--length_ladder={','.join(map(str, rungs))}"
             raise InvalidArgumentError(f"{flag}: {error}") from error
 
+    def _check_output(self) -> None:
+        names, method = self._value("signature_name"), self._value("method")
+        heads = head_names(names)
+        check_method(method)
+        if len(heads) > 1 and method != "predict":
+            raise InvalidArgumentError(
+                f"--method={method} is for one signature, got --signature_name={names}; leave it out, or run a job for each"
+            )
+        check_output_format(
+            self._value("output_format"),
+            method=method,
+            log_inputs=self._value("log_inputs"),
+            unlogged={
+                "--key": self.key,
+                "--passthrough": self.passthrough,
+                "--postprocess": self.postprocess,
+                f"--signature_name={names}": heads[1:],
+            },
+        )
+
     def _check_models(self) -> None:
         if self.model_config_file and self.model_base_path:
             raise InvalidArgumentError(
@@ -251,6 +311,18 @@ class PrecomputeOptions:
         if self.model_config_file and self.model_version:
             raise InvalidArgumentError(
                 f"--model_version={self.model_version} does not go with --model_config_file, which has each model's version policy; choose with --version_label"
+            )
+
+    def _check_rows_wanted(self) -> None:
+        if self.sample is not None:
+            check_fraction(self.sample)
+        elif self.sample_seed is not None:
+            raise InvalidArgumentError(
+                f"--sample_seed={self.sample_seed} needs --sample, the share of the rows to take"
+            )
+        if parse_null_policy(self._value("on_null")).action is OnNull.DEAD_LETTER:
+            raise InvalidArgumentError(
+                "--on_null=dead_letter needs --on_error=dead_letter, which is not there yet"
             )
 
     def _bounds(self) -> UnitBounds:
@@ -275,9 +347,16 @@ CONTENT_FLAGS = (
     "unit_bytes",
     "unit_rows",
     "limit",
+    "sample",
+    "sample_seed",
+    "on_null",
     "pad_variable_length_inputs",
     "pad_values",
     "length_ladder",
+    "on_error",
+    "output_format",
+    "log_inputs",
+    "method",
     "deterministic",
 )
 _PATH_FLAGS = frozenset({"model_base_path", "model_config_file", "input"})
@@ -287,7 +366,10 @@ def _plain(name: str, value: Any) -> Any:
     """Returns the value as JSON will give it back, paths made absolute."""
     if isinstance(value, tuple):
         return [_plain(name, each) for each in value]
-    return absolute_path(value) if name in _PATH_FLAGS and value else value
+    if name not in _PATH_FLAGS or not value:
+        return value
+    sign = LIST_SIGN if name == "input" and value.startswith(LIST_SIGN) else ""
+    return sign + absolute_path(value.removeprefix(sign))
 
 
 def _words(value: Any) -> str:

@@ -23,6 +23,7 @@ from transforms.model_versions import resolve_models
 from transforms.outputs import OutputLayout, plan_outputs, to_record_batch
 from transforms.padding import padding_options
 from transforms.ragged_outputs import without_fixed_outputs
+from transforms.submission import submit_batch
 from transforms.tensors import to_tensors
 from transforms.user_functions import BatchFunction, checked_function
 from transforms.worker_core import SessionRequest, WorkerCoreConfig, acquired_core
@@ -115,7 +116,15 @@ def predict(
         most = max_rows(core.batching_parameters(model.pinned))
         inferred = infer_batches(
             _batches(table, min(batch_size, most or batch_size), preprocess),
-            lambda batch: [session.submit(to_tensors(batch, binding))],
+            lambda batch: [
+                submit_batch(
+                    batch,
+                    lambda rows: to_tensors(rows, binding),
+                    session.submit,
+                    model=(model.pinned.name, model.pinned.version),
+                    keeps_bad_records=False,
+                )
+            ],
             window=InFlightWindow(
                 max_batches=_MAX_BATCHES_IN_FLIGHT, max_bytes=_MAX_BYTES_IN_FLIGHT
             ),
@@ -124,7 +133,11 @@ def predict(
             flush=lambda all_rows: session.flush() if all_rows else session.flush_oldest(),
         )
         result = pa.Table.from_batches(
-            [to_record_batch(each.batch.columns, each.outputs[0], layout) for each in inferred]
+            [
+                to_record_batch(rows.columns, outputs, layout)
+                for each in inferred
+                for rows, outputs in each.outcomes[0].results
+            ]
         )
     if result.num_rows != table.num_rows:
         raise InternalError(f"{table.num_rows} rows went in, {result.num_rows} came out")

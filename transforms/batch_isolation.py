@@ -27,7 +27,7 @@ class Isolated(Generic[R]):
 
 def isolate(
     batch: InputBatch,
-    function: Callable[[InputBatch], R],
+    function: Callable[[int, int], R],
     stage: Stage,
     model: tuple[str, int] | None = None,
 ) -> Isolated[R]:
@@ -37,7 +37,8 @@ def isolate(
 
     Args:
         batch: The rows.
-        function: What to apply. An error of it is taken for that of one of the rows.
+        function: What to apply to rows [start, stop) of the batch. An error of it is taken for that
+            of one of the rows.
         stage: What to call it in letters.
         model: Whose rows they are, in letters; None for all models'.
 
@@ -46,7 +47,7 @@ def isolate(
             stopped, a file that is gone.
     """
     segments, _ = run_isolated(
-        lambda start, stop, _: function(batch.slice(start, stop)), batch.num_rows, batch.num_rows
+        lambda start, stop, _: function(start, stop), batch.num_rows, batch.num_rows
     )
     isolated: Isolated[R] = Isolated()
     for each in segments:

@@ -98,6 +98,7 @@ def create_batching_options(
     num_threads: int,
     num_gpus: int,
     merges_tasks: bool,
+    isolates_all_rows: bool = False,
 ) -> BatchingOptions:
     """Returns the options of one model's session.
 
@@ -109,6 +110,7 @@ def create_batching_options(
         hint: Rows to start with where no size is given, or rows to have in deterministic jobs.
         num_threads: Batch threads.
         num_gpus: GPUs that TensorFlow sees.
+        isolates_all_rows: Whether every row that fails is to be found, or the first is enough.
         merges_tasks: Whether rows of different submissions may share a batch; if not, the job is
             deterministic, and everything that depends on timing is off.
     """
@@ -138,7 +140,8 @@ def create_batching_options(
         ),
         run=RunOptions(
             padding=padding,
-            isolates_all_rows=False,
+            halves_on_exhaustion=merges_tasks,
+            isolates_all_rows=isolates_all_rows,
             timeout_secs=execution.batch_timeout_secs,
         ),
         max_batch_cells=cells,

@@ -273,7 +273,8 @@ def _value_type(data_type: pa.DataType) -> pa.DataType:
 def _list_length(data_type: pa.DataType) -> int | None:
     """Returns the values per row of a list type, -1 if they vary, None for scalars."""
     if pa.types.is_fixed_size_list(data_type):
-        return int(data_type.list_size)
+        inner = _list_length(data_type.value_type) or 1
+        return int(data_type.list_size) * max(inner, 1)
     if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
         return -1
     return None

@@ -11,6 +11,7 @@ from servable_core.config import BatchingParameters
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.saved_model.tensorflow_runtime import TensorFlowThreads
 from servable_core.servables.signature import TensorSpec
+from transforms.failure_budget import FailureBudget
 
 _TARGET_BATCH_BYTES = 1 << 20
 _MAX_BATCH_BYTES = 16 << 20  # so that many batches fit into what may be in flight
@@ -49,6 +50,8 @@ class ExecutionOptions:
             per GPU.
         batch_timeout_secs: A model call that takes longer fails its unit.
         max_in_flight_bytes: Rows read but not yet written, per unit in flight.
+        max_failed_fraction: Of the records, how many may be put aside before the job is stopped.
+        max_failed_rows: Likewise, in numbers.
         max_unit_retries: Further attempts at a unit after an input or output error that may pass.
     """
 
@@ -63,8 +66,11 @@ class ExecutionOptions:
     batch_timeout_secs: float = 600.0
     max_in_flight_bytes: int = 256 << 20
     max_unit_retries: int = 3
+    max_failed_fraction: float = 1.0
+    max_failed_rows: int | None = None
 
     def __post_init__(self) -> None:
+        self.failure_budget  # noqa: B018 - checks its bounds
         for name in _COUNTS:
             value = getattr(self, name)
             is_auto = name == "max_batch_size" and value == AUTO
@@ -86,6 +92,13 @@ class ExecutionOptions:
             raise InvalidArgumentError(
                 f"--max_unit_retries must be 0 or more, got {self.max_unit_retries}"
             )
+
+    @property
+    def failure_budget(self) -> FailureBudget:
+        """How many records may be put aside."""
+        return FailureBudget(
+            max_failed_fraction=self.max_failed_fraction, max_failed_rows=self.max_failed_rows
+        )
 
 
 def usable_cores() -> int:

@@ -8,6 +8,10 @@ from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 _MIN_ROWS = 1000
 
 
+class TooManyFailuresError(FailedPreconditionError):
+    """More records failed than may: the job is stopped."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailureBudget:
     """Bounds of what may fail.
@@ -34,14 +38,14 @@ class FailureBudget:
         """Checks what one worker has seen so far, or at the end, what the whole job has.
 
         Raises:
-            FailedPreconditionError: Too many records failed; the job is not worth its time.
+            TooManyFailuresError: Too many records failed; the job is not worth its time.
         """
         if self.max_failed_rows is not None and rows_failed > self.max_failed_rows:
-            raise FailedPreconditionError(
+            raise TooManyFailuresError(
                 f"{rows_failed:,} records failed, more than --max_failed_rows={self.max_failed_rows} allows; see _dead_letters"
             )
         is_telling = is_final or rows_read >= _MIN_ROWS
         if is_telling and rows_failed > self.max_failed_fraction * rows_read:
-            raise FailedPreconditionError(
+            raise TooManyFailuresError(
                 f"{rows_failed:,} of {rows_read:,} records failed, more than --max_failed_fraction={self.max_failed_fraction:g} allows; see _dead_letters"
             )

@@ -49,15 +49,28 @@ def describe_failure(unit: Unit, plan: Plan, error: BaseException) -> str:
     return f"unit {unit.index} of {len(plan.units)} ({source}) failed: {cause}"
 
 
-def record_failure(output: str, unit: Unit, message: str, error: BaseException) -> None:
-    """Writes message and traceback below `output`, for the launcher and for the user."""
+def record_failure(
+    output: str, unit: Unit, message: str, error: BaseException, *, stops_job: bool = True
+) -> None:
+    """Writes message and traceback below `output`, for the user, and to stop the other workers."""
     if isinstance(error, AbortedError):
         return
     trace = "".join(traceback.format_exception(error))
     content = f"{message}\n\n{trace}".encode()
-    write_bytes(output, f"{output}/{ERRORS_DIRECTORY}/unit-{unit.index:05d}.txt", content)
-    if read_bytes(f"{output}/{FIRST_ERROR_FILE}") is None:
+    write_bytes(output, f"{output}/{unit_error_path(unit.index)}", content)
+    if stops_job and read_bytes(f"{output}/{FIRST_ERROR_FILE}") is None:
         write_bytes(output, f"{output}/{FIRST_ERROR_FILE}", message.encode())
+
+
+def unit_error_path(unit_index: int) -> str:
+    """Returns where a unit's failure is written, relative to the output directory."""
+    return f"{ERRORS_DIRECTORY}/unit-{unit_index:05d}.txt"
+
+
+def read_unit_failure(output: str, unit_index: int) -> str:
+    """Returns the message of a unit that failed; empty if nothing was written."""
+    content = read_bytes(f"{output}/{unit_error_path(unit_index)}") or b""
+    return content.decode().partition("\n\n")[0]
 
 
 def read_first_failure(output: str) -> str | None:

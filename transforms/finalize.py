@@ -1,6 +1,7 @@
-"""The last stage: recounts everything from receipts and footers, then declares the job done."""
+"""The last stage: recounts everything from receipts and parts, then declares the job done."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 from servable_core.errors import DataLossError
 from servable_core.runtime.executor import create_executor
 from transforms.batching_report import merge_workers
-from transforms.formats.parquet import read_footer
-from transforms.plan import Plan
+from transforms.failure_budget import FailureBudget
+from transforms.failures import read_unit_failure
+from transforms.output_formats import count_rows, is_part
+from transforms.plan import Plan, Unit
 from transforms.receipts import (
     UNITS_DIRECTORY,
     OutputFile,
@@ -32,7 +35,7 @@ from transforms.storage import (
 MANIFEST_FILE = "_manifest.json"
 SUCCESS_FILE = "_SUCCESS"
 UNIT_TABLE_FILE = f"{UNITS_DIRECTORY}/units.parquet"
-_NUM_FOOTER_THREADS = 8
+_NUM_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,43 +54,63 @@ class Timings:
     steady_secs: float
 
 
-def finalize(plan: Plan, output: str) -> None:
+def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -> None:  # noqa: B008 - frozen
     """Checks that every unit is done and every row is there, then writes manifest and `_SUCCESS`.
+
+    In a job that puts aside what fails, the manifest is written although units failed, and lists
+    them; `_SUCCESS` is not.
 
     Raises:
         DataLossError: A receipt is missing, a part has other rows than its receipt says, or no
             receipt names it.
+        TooManyFailuresError: More records were put aside than `budget` allows.
     """
-    receipts = _read_receipts(plan, output)
+    receipts, missing = _read_receipts(plan, output)
+    if missing and not (receipts and plan.content.keeps_bad_records):
+        raise _incomplete(plan, missing)
     files = [each for receipt in receipts for each in receipt.files]
-    _check_footers(files, output)
+    _check_rows(files, output)
     _check_no_strays(plan, files, output)
     _write_unit_table(receipts, output)
-    manifest = json.dumps(_manifest(plan, receipts), indent=2).encode()
-    write_bytes(output, f"{output}/{MANIFEST_FILE}", manifest)
+    document = _manifest(plan, receipts)
+    document["failed_units"] = [_failed_unit(plan, unit, output) for unit in missing]
+    write_bytes(output, f"{output}/{MANIFEST_FILE}", json.dumps(document, indent=2).encode())
+    rows_failed = sum(document["dead_letters"].values())
+    budget.check(rows_failed, document["rows"], is_final=True)
+    if missing:
+        raise _incomplete(plan, missing)
     write_bytes(output, f"{output}/{SUCCESS_FILE}", b"")
     discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
 
 
-def _read_receipts(plan: Plan, output: str) -> list[Receipt]:
-    with create_executor(_NUM_FOOTER_THREADS, "receipts") as executor:
+def _read_receipts(plan: Plan, output: str) -> tuple[list[Receipt], list[Unit]]:
+    """Returns the valid receipts, and the units that have none."""
+    with create_executor(_NUM_THREADS, "receipts") as executor:
         found = list(executor.map(lambda unit: read_receipt(plan, unit, output), plan.units))
     missing = [unit for unit, receipt in zip(plan.units, found, strict=True) if receipt is None]
-    if missing:
-        raise DataLossError(
-            f"{len(missing)} of {len(plan.units)} units have no valid receipt, the first is unit {missing[0].index}; run the job again with --if_exists=resume"
-        )
-    return [receipt for receipt in found if receipt is not None]
+    return [receipt for receipt in found if receipt is not None], missing
 
 
-def _check_footers(files: Sequence[OutputFile], output: str) -> None:
-    def rows_in(each: OutputFile) -> int:
-        footer = read_footer(f"{output}/{each.path}")
-        return sum(group.num_rows for group in footer.row_groups)
+def _incomplete(plan: Plan, missing: Sequence[Unit]) -> DataLossError:
+    return DataLossError(
+        f"{len(missing)} of {len(plan.units)} units have no valid receipt, the first is unit {missing[0].index}; run the job again with --if_exists=resume"
+    )
 
+
+def _failed_unit(plan: Plan, unit: Unit, output: str) -> dict[str, Any]:
+    indices = dict.fromkeys(each.file_index for each in unit.ranges)
+    return {
+        "unit": unit.index,
+        "files": [plan.inputs[index].path for index in indices],
+        "error": read_unit_failure(output, unit.index),
+    }
+
+
+def _check_rows(files: Sequence[OutputFile], output: str) -> None:
     executor: Executor
-    with create_executor(_NUM_FOOTER_THREADS, "footers") as executor:
-        for each, rows in zip(files, executor.map(rows_in, files), strict=True):
+    with create_executor(_NUM_THREADS, "count_rows") as executor:
+        counts = executor.map(lambda each: count_rows(f"{output}/{each.path}"), files)
+        for each, rows in zip(files, counts, strict=True):
             if rows != each.rows:
                 raise DataLossError(
                     f"{each.path} has {rows} rows, its receipt says {each.rows}: something else wrote to {output}"
@@ -109,7 +132,7 @@ def _check_no_strays(plan: Plan, files: Sequence[OutputFile], output: str) -> No
 
 def _is_read_as_part(path: str) -> bool:
     hidden = any(part.startswith(("_", ".")) for part in path.split("/"))
-    return path.endswith(".parquet") and not hidden
+    return is_part(path) and not hidden
 
 
 def version_directories(plan: Plan) -> list[str]:
@@ -141,6 +164,9 @@ def _manifest(plan: Plan, receipts: Sequence[Receipt]) -> dict[str, Any]:
         "files": len(files),
         "bytes_read": plan.size_bytes,
         "bytes_written": sum(each.size_bytes for each in files),
+        "dead_letters": dict(
+            sum((Counter(receipt.dead_letters) for receipt in receipts), Counter())
+        ),
         "batches": sum(receipt.num_batches for receipt in receipts),
         "batching": merge_workers((each.worker, each.batching) for each in receipts),
         "peak_rss_bytes": max(receipt.peak_rss_bytes for receipt in receipts),

@@ -2,17 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
-from typing import Any
 
-from servable_core.batching.row_errors import RowErrors
-from servable_core.errors import DeadlineExceededError, InternalError, error_for_code
+from servable_core.errors import DeadlineExceededError
 from servable_core.runtime.stack_dump import all_stacks
 from transforms.input_batch import InputBatch
-
-Outputs = dict[str, Any]
+from transforms.submission import ModelOutcome, Submission
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,11 +16,11 @@ class InferredBatch:
 
     Attributes:
         batch: The input rows.
-        outputs: One dict of arrays for each model, in the order of the models.
+        outcomes: One for each model, in the order of the models.
     """
 
     batch: InputBatch
-    outputs: tuple[Outputs, ...]
+    outcomes: tuple[ModelOutcome, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,12 +39,12 @@ class InFlightWindow:
 @dataclass(frozen=True, slots=True)
 class _Pending:
     batch: InputBatch
-    futures: tuple["Future[Outputs]", ...]
+    submissions: tuple[Submission, ...]
 
 
 def infer_batches(
     batches: Iterable[InputBatch],
-    submit: Callable[[InputBatch], Sequence["Future[Outputs]"]],
+    submit: Callable[[InputBatch], Sequence[Submission]],
     *,
     window: InFlightWindow,
     timeout_secs: float,
@@ -93,13 +88,13 @@ def infer_batches(
             yield _wait(pending.popleft(), timeout_secs)
     finally:
         for each in pending:
-            for future in each.futures:
-                future.cancel()
+            for submission in each.submissions:
+                submission.cancel()
 
 
 def _submit(
     batch: InputBatch,
-    submit: Callable[[InputBatch], Sequence["Future[Outputs]"]],
+    submit: Callable[[InputBatch], Sequence[Submission]],
     timeout_secs: float,
 ) -> _Pending:
     try:
@@ -109,26 +104,17 @@ def _submit(
 
 
 def _is_done(pending: _Pending) -> bool:
-    return all(future.done() for future in pending.futures)
+    return all(submission.done() for submission in pending.submissions)
 
 
 def _wait(pending: _Pending, timeout_secs: float) -> InferredBatch:
     try:
-        outputs = tuple(future.result(timeout_secs) for future in pending.futures)
-    except RowErrors as error:
-        raise _of_row(pending.batch, error) from error
-    except FutureTimeoutError as error:
+        outcomes = tuple(each.outcome(timeout_secs) for each in pending.submissions)
+    except TimeoutError as error:
         if isinstance(error, DeadlineExceededError):
             raise
         raise _too_slow(pending.batch, timeout_secs) from error
-    return InferredBatch(batch=pending.batch, outputs=outputs)
-
-
-def _of_row(batch: InputBatch, error: RowErrors) -> Exception:
-    """Returns the error of the first row that failed, which says where that row comes from."""
-    row, cause = next(iter(error.errors.items()))
-    message = f"{batch.locate(row)}: {cause}"
-    return error_for_code(error.code.value, message) or InternalError(message)
+    return InferredBatch(batch=pending.batch, outcomes=outcomes)
 
 
 def _too_slow(batch: InputBatch, timeout_secs: float) -> DeadlineExceededError:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from transforms.storage import absolute_path, read_bytes
 
-_SIGN = "@"
+LIST_SIGN = "@"
 _COMMENT = "#"
 
 
@@ -20,14 +20,14 @@ def expand_lists(patterns: Iterable[str]) -> Iterator[str]:
         InvalidArgumentError: A list is no UTF-8, is empty, or names another list.
     """
     for pattern in patterns:
-        if pattern.startswith(_SIGN):
+        if pattern.startswith(LIST_SIGN):
             yield from _listed(pattern)
         else:
             yield pattern
 
 
 def _listed(pattern: str) -> list[str]:
-    path = absolute_path(pattern.removeprefix(_SIGN))
+    path = absolute_path(pattern.removeprefix(LIST_SIGN))
     lines = [line.strip() for line in _text(pattern, path).splitlines()]
     patterns = [line for line in lines if line and not line.startswith(_COMMENT)]
     if not patterns:
@@ -35,7 +35,7 @@ def _listed(pattern: str) -> list[str]:
             f"--input={pattern}: {path} lists nothing; write a path or glob on each line"
         )
     for each in patterns:
-        if each.startswith(_SIGN):
+        if each.startswith(LIST_SIGN):
             raise InvalidArgumentError(
                 f"--input={pattern}: {path} names another list, {each}; give that as a second --input"
             )

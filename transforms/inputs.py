@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -63,12 +63,14 @@ class InputDescription:
         pieces: Indivisible stretches, in reading order.
         features: For TFRecord, the features by name; for CSV and JSON Lines, whose files do not
             tell the types either, the columns.
+        input_format: One of FORMATS.
     """
 
     schemas: tuple[pa.Schema, ...]
     has_records: bool
     pieces: tuple[UnitRange, ...]
     features: dict[str, tfrecord.Feature]
+    input_format: str = "parquet"
 
 
 def find_inputs(patterns: Sequence[str]) -> list[FileInfo]:
@@ -189,7 +191,7 @@ def describe_inputs(
         raise NotFoundError(
             f"--input has no rows: {files[0].path}{_and_others(len(files) - 1)} could be read, but nothing is in there"
         )
-    return description
+    return replace(description, input_format=input_format)
 
 
 def _describer(input_format: str, bounds: UnitBounds, options: TFRecordOptions) -> _Describer:

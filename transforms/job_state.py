@@ -23,12 +23,14 @@ class JobCounters:
         bytes: Input bytes of committed units, and about those of rows written but not committed.
         units: Committed units.
         batches: Model calls of committed units.
+        rows_failed: Of `rows`, those that at least one model has no outputs for.
     """
 
     rows: int = 0
     bytes: int = 0
     units: int = 0
     batches: int = 0
+    rows_failed: int = 0
 
 
 class JobState:
@@ -45,6 +47,7 @@ class JobState:
         self._bytes = 0
         self._units = 0
         self._batches = 0
+        self._rows_failed = 0
         self._num_active = 0
         self._first_failure: str | None = None
 
@@ -58,13 +61,22 @@ class JobState:
         """Returns the counts so far."""
         with self._changed:
             return JobCounters(
-                rows=self._rows, bytes=self._bytes, units=self._units, batches=self._batches
+                rows=self._rows,
+                bytes=self._bytes,
+                units=self._units,
+                batches=self._batches,
+                rows_failed=self._rows_failed,
             )
 
     def add_rows(self, num_rows: int) -> None:
         """Counts rows; negative ones take back those of an attempt that failed."""
         with self._changed:
             self._rows += num_rows
+
+    def add_failed(self, num_rows: int) -> None:
+        """Counts rows that failed; negative ones take back those of an attempt that failed."""
+        with self._changed:
+            self._rows_failed += num_rows
 
     def add_bytes(self, size_bytes: int) -> None:
         """Counts input bytes; negative ones take back those of an attempt that failed."""

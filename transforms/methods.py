@@ -1,12 +1,10 @@
 """What a server's methods make of a signature's outputs: predict, classify and regress.
 
-    method      takes                outputs                                          columns
-    predict     any inputs           any                                              one for each
-    classify    one input, `inputs`  `classes` string [n, c], `scores` float32 [n, c],  the same, as lists
-                                     or one of the two
-    regress     one input, `inputs`  `outputs` float32 [n] or [n, 1]                  `value`
-
-A job asks for several heads of a model with several signatures; the columns of each begin with its name.
+method      takes                outputs                                          columns
+predict     any inputs           any                                              one for each
+classify    one input, `inputs`  `classes` string [n, c], `scores` float32 [n, c],  the same, as lists
+                                 or one of the two
+regress     one input, `inputs`  `outputs` float32 [n] or [n, 1]                  `value`
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,16 @@ _CLASSES, _SCORES = "classes", "scores"
 _VALUES, _VALUE_COLUMN = "outputs", "value"
 _DTYPES = {_CLASSES: "string", _SCORES: "float32", _VALUES: "float32"}
 _REMEDY = "ask for another --signature_name, or leave out --method"
+
+
+def check_method(method: str) -> None:
+    """Checks the value of `--method`.
+
+    Raises:
+        InvalidArgumentError: There is no such method.
+    """
+    if method not in METHODS:
+        raise InvalidArgumentError(f"--method must be one of {', '.join(METHODS)}, got {method!r}")
 
 
 def output_columns(method: str, signature: SignatureSpec, model: str) -> dict[str, str]:
@@ -131,37 +139,6 @@ def _lists(array: np.ndarray) -> RaggedArray:
     """Returns the rows as lists, also those of one item."""
     num_rows, size = array.shape
     return RaggedArray(array.reshape(-1), np.arange(num_rows + 1, dtype=np.int64) * size)
-
-
-def parse_signature_names(text: str) -> tuple[str, ...]:
-    """Returns the signatures of `--signature_name=a,b`.
-
-    Raises:
-        InvalidArgumentError: One is empty, or there twice.
-    """
-    names = tuple(each.strip() for each in text.split(","))
-    if "" in names:
-        raise InvalidArgumentError(f"--signature_name={text}: a name is empty; write a,b")
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InvalidArgumentError(
-            f"--signature_name={text} names {twice[0]!r} twice; name it once"
-        )
-    return names
-
-
-def head_columns(heads: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Returns the columns of several signatures in one file: `a_scores` where `a` returns `scores`.
-
-    Args:
-        heads: By signature, column by output; a single one keeps its names.
-    """
-    if len(heads) == 1:
-        return {head: dict(columns) for head, columns in heads.items()}
-    return {
-        head: {output: f"{head}_{column}" for output, column in columns.items()}
-        for head, columns in heads.items()
-    }
 
 
 def _listed(names: Sequence[str]) -> str:

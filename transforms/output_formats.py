@@ -63,7 +63,7 @@ OUTPUT_FORMATS: Mapping[str, OutputFormat] = {
         count_rows=count_frames,
         logs_tensors=True,
     ),
-    "json_lines": OutputFormat(
+    "jsonl": OutputFormat(
         suffix=".jsonl",
         write=lambda sink, _: json_lines_writer(sink),
         count_rows=count_lines,

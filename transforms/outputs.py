@@ -12,6 +12,7 @@ from servable_core.errors import InternalError, InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec
 from transforms.binding import closest
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
+from transforms.methods import output_columns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,19 +34,28 @@ def plan_outputs(
     copied: Sequence[str],
     renames: Mapping[str, str],
     model: str,
+    method: str = "predict",
 ) -> OutputLayout:
     """Chooses the output columns: `copied` ones of the input, each once, then the model's outputs.
+
+    Args:
+        signature: The signature that is run.
+        copied: Columns of the input.
+        renames: Column by output, of the outputs to keep; empty for all.
+        model: Whose the signature is, for messages.
+        method: What the outputs are made into.
 
     Raises:
         InvalidArgumentError: An output does not exist, or two columns would have one name.
     """
-    names = [each.name for each in signature.outputs]
+    columns = output_columns(method, signature, model)
+    names = list(columns)
     for output in renames:
         if output not in names:
             raise InvalidArgumentError(
                 f"--output_tensors names {output!r}, which signature {signature.name!r} of model {model} does not return{closest(output, names)}"
             )
-    tensors = dict(renames) or {name: name for name in names}
+    tensors = dict(renames) or columns
     _check_batch_dimension(signature, tensors, model)
     unique = tuple(dict.fromkeys(copied))
     _check_collisions(unique, tensors)

@@ -140,8 +140,8 @@ class ContentOptions:
     """The options that decide what is written; all others may differ when a job is resumed.
 
     Attributes:
-        input_format: "parquet" or "tfrecord".
-        signature_name: The signature that is run.
+        input_format: "parquet", "tfrecord", "csv" or "jsonl".
+        signature_name: The signature that is run; several, as `a,b`.
         input_map: `--input_map` entries as given.
         key: Column that identifies a row, or None for source_file and source_row.
         passthrough: Further columns to copy.
@@ -151,10 +151,17 @@ class ContentOptions:
         deterministic_batch_size: Rows of a batch if batches are cut at fixed offsets, else None.
         deterministic_threads: TensorFlow's (intra-op, inter-op) threads if recorded, else None.
         deterministic_batch_cells: As the batch size, but cells, where inputs are ragged.
+        on_error: "fail", or "dead_letter" for records that fail to be put aside.
         pad_variable_length_inputs: Whether lists of varying length are padded, also for inputs
             without a mask or lengths.
         pad_values: `--pad_values` entries as given.
         length_ladder: Lengths to pad to; empty for the default ones.
+        output_format: One of `OUTPUT_FORMATS`.
+        log_inputs: Whether requests are logged beside responses.
+        method: One of `METHODS`.
+        sample: Share of the rows that is read, chosen by their files and numbers; None for all.
+        sample_seed: Another one gives another sample.
+        on_null: `--on_null` as given.
     """
 
     input_format: str
@@ -168,9 +175,21 @@ class ContentOptions:
     deterministic_batch_size: int | None
     deterministic_threads: tuple[int, int] | None
     deterministic_batch_cells: int | None = None
+    on_error: str = "fail"
     pad_variable_length_inputs: bool = False
     pad_values: tuple[str, ...] = ()
     length_ladder: tuple[int, ...] = ()
+    output_format: str = "parquet"
+    log_inputs: bool = False
+    method: str = "predict"
+    sample: float | None = None
+    sample_seed: int = 0
+    on_null: str = "error"
+
+    @property
+    def keeps_bad_records(self) -> bool:
+        """Whether records that fail are put aside, and the others go on."""
+        return self.on_error == "dead_letter"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,7 +202,8 @@ class Plan:
         units: The work.
         content: Options that decide what is written.
         read_columns: Columns or features to read.
-        features: For TFRecord, how each of them is parsed: name to (Arrow type, length or None).
+        features: But for Parquet, how each of them is parsed: name to (Arrow type, length or None,
+            whether it is a sequence).
         reads_records: Whether serialized Examples are fed to a model as they are.
         batch_size_hint: Rows of a batch when no size is asked for.
         flags: The command line's own words for what was asked, to find conflicts when resuming.
@@ -195,7 +215,7 @@ class Plan:
     units: tuple[Unit, ...]
     content: ContentOptions
     read_columns: tuple[str, ...]
-    features: Mapping[str, tuple[str, int | None]]
+    features: Mapping[str, tuple[str, int | None, bool]]
     reads_records: bool
     batch_size_hint: int
     flags: Mapping[str, Any]
@@ -204,8 +224,12 @@ class Plan:
     @property
     def num_rows(self) -> int | None:
         """Returns the rows of all units, or None when only reading tells."""
-        rows = [unit.num_rows for unit in self.units]
+        rows = [self.planned_rows(unit) for unit in self.units]
         return None if None in rows else sum(each for each in rows if each is not None)
+
+    def planned_rows(self, unit: Unit) -> int | None:
+        """Returns the rows that must be read of a unit, or None when only reading tells."""
+        return None if self.content.sample is not None else unit.num_rows
 
     @property
     def size_bytes(self) -> int:
@@ -314,7 +338,7 @@ def _parse_plan(document: Any, inputs: bytes, units: bytes) -> Plan:
         units=work,
         content=_parse_content(document["content"]),
         read_columns=tuple(document["read_columns"]),
-        features={name: (each[0], each[1]) for name, each in document["features"].items()},
+        features={name: tuple(each) for name, each in document["features"].items()},
         reads_records=document["reads_records"],
         batch_size_hint=document["batch_size_hint"],
         flags=document["flags"],

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
     current_threads,
     num_gpus,
 )
-from servable_core.servables.signature import SignatureSpec, find_signature
+from servable_core.servables.signature import SignatureSpec
 from transforms.batching_options import MAX_BATCH_CELLS, batching_parameters, max_rows
 from transforms.binding import Binding, bind, closest
 from transforms.execution import (
@@ -25,17 +25,21 @@ from transforms.execution import (
     tensorflow_threads,
 )
 from transforms.formats import parquet, tfrecord
+from transforms.formats.text_types import type_to_text
+from transforms.heads import find_heads
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
 from transforms.model_config import ModelSelection, resolve_selected_models
 from transforms.model_versions import ResolvedModel
+from transforms.nulls import NullPolicy, check_default
 from transforms.outputs import OutputLayout, copied_columns, plan_outputs
 from transforms.padding import padding_options
 from transforms.plan import ContentOptions, InputFile, Plan
 from transforms.process_unit import preprocessed
 from transforms.receipts import PARTITION_COLUMNS
 from transforms.storage import file_system_for
+from transforms.text_ranges import read_text_range
 from transforms.unit_cutting import UnitBounds, cut_units, limit_rows
 from transforms.user_functions import load_function
 
@@ -48,9 +52,9 @@ class PlanRequest:
 
     Attributes:
         models: Which versions of which models.
-        signature_name: Which signature.
-        inputs: Globs, directories and files.
-        input_format: "parquet", "tfrecord", or None to tell by suffix.
+        signature_name: Which signature; several, as `a,b`.
+        inputs: Globs, directories, files, and `@` before files that list them.
+        input_format: "parquet", "tfrecord", "csv", "jsonl", or None to tell by suffix.
         input_map: `--input_map` entries.
         key: Column that identifies a row, or None.
         passthrough: Columns to copy.
@@ -59,11 +63,18 @@ class PlanRequest:
         postprocess: Likewise.
         bounds: Size of units.
         limit: Only the first rows, or None for all.
+        on_error: "fail" or "dead_letter".
         pad_variable_length_inputs: Whether all lists of varying length are padded.
         pad_values: `--pad_values` entries.
         length_ladder: Lengths to pad to; empty for the default ones.
+        output_format: One of `OUTPUT_FORMATS`.
+        log_inputs: Whether requests are logged beside responses.
+        method: One of `METHODS`.
         deterministic: Whether equal plans must give equal bytes.
         flags: The flags as given, to be recorded.
+        sample: Share of the rows to read, or None for all.
+        sample_seed: Another one gives another sample.
+        on_null: What becomes of rows with nulls.
     """
 
     models: ModelSelection
@@ -80,9 +91,16 @@ class PlanRequest:
     limit: int | None
     deterministic: bool
     flags: Mapping[str, Any]
+    on_error: str = "fail"
     pad_variable_length_inputs: bool = False
     pad_values: tuple[str, ...] = ()
     length_ladder: tuple[int, ...] = ()
+    output_format: str = "parquet"
+    log_inputs: bool = False
+    method: str = "predict"
+    sample: float | None = None
+    sample_seed: int = 0
+    on_null: NullPolicy = field(default_factory=NullPolicy)
 
 
 def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
@@ -95,7 +113,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     load_function("--postprocess", request.postprocess)
     models = resolve_selected_models(request.models)
     signatures = [
-        find_signature(
+        find_heads(
             each.signatures,
             request.signature_name,
             each.label,
@@ -105,11 +123,12 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     ]
     files = find_inputs(request.inputs)
     input_format = detect_format(files, request.input_format)
-    description = describe_inputs(files, input_format, request.limit)
+    description = describe_inputs(files, input_format, request.limit, bounds=request.bounds)
     schemas = _schemas_to_bind(request, files, input_format, description)
     bindings = _bind_all(request, models, signatures, schemas, description)
     _check_outputs(request, models, signatures, schemas)
     _check_padding(request, signatures, bindings)
+    _check_nulls(request, schemas, bindings)
     batch_size = min(batch_size_for(_bound_shapes(each)) for each in bindings)
     most_rows = _most_rows(models, execution)
     columns = _read_columns(request, bindings, description)
@@ -159,6 +178,8 @@ def _sample(
     path = files[description.pieces[0].file_index].path
     if input_format == "tfrecord":
         return _tfrecord_sample([each.path for each in files], description)
+    if input_format != "parquet":
+        return _text_sample(files, input_format, description)
     table = parquet.read_head(path, _SAMPLE_ROWS).replace_schema_metadata(None)
     return InputBatch(columns=table.combine_chunks().to_batches()[0])
 
@@ -169,6 +190,18 @@ def _tfrecord_sample(paths: Sequence[str], description: InputDescription) -> Inp
         for batch in tfrecord.read_batches(path, features, _SAMPLE_ROWS, with_records=True):
             return batch
     raise NotFoundError(f"no record in {len(paths)} files to try --preprocess on")
+
+
+def _text_sample(
+    files: Sequence[FileInfo], input_format: str, description: InputDescription
+) -> InputBatch:
+    for piece in description.pieces:  # the first rows may all be bad
+        path = files[piece.file_index].path
+        schema = description.schemas[0]
+        for batch in read_text_range(path, piece, input_format, schema, "dead_letter"):
+            if batch.num_rows:
+                return InputBatch(columns=batch.columns.slice(0, _SAMPLE_ROWS))
+    raise NotFoundError(f"no good row in {len(files)} files to try --preprocess on")
 
 
 def _bind_all(
@@ -210,6 +243,16 @@ def _check_padding(
         padding_options(signature, binding, pad_values, request.length_ladder)
 
 
+def _check_nulls(
+    request: PlanRequest, schemas: Sequence[pa.Schema], bindings: Sequence[Binding]
+) -> None:
+    """Checks that what stands in for nulls is a value of each column that is fed."""
+    bindings_per_schema = len(bindings) // max(len(schemas), 1)
+    for index, binding in enumerate(bindings):
+        schema = schemas[index // bindings_per_schema]
+        check_default(request.on_null, schema, binding.columns)
+
+
 def _check_outputs(
     request: PlanRequest,
     models: Sequence[ResolvedModel],
@@ -227,6 +270,7 @@ def _check_outputs(
             copied=copied_columns(request.key, request.passthrough),
             renames=parse_renames(request.output_tensors),
             model=model.label,
+            method=request.method,
         )
         _check_partitions(layout)
 
@@ -299,14 +343,13 @@ def _read_columns(
 
 def _features(
     columns: Sequence[str], features: Mapping[str, tfrecord.Feature]
-) -> dict[str, tuple[str, int | None]]:
-    varying = [name for name in columns if name in features and features[name].length == -1]
-    if varying:
-        raise InvalidArgumentError(
-            f"the number of values of feature {varying[0]!r} differs from record to record; only features of fixed length can be read"
-        )
+) -> dict[str, tuple[str, int | None, bool]]:
     return {
-        name: (str(features[name].value_type), features[name].length)
+        name: (
+            type_to_text(features[name].value_type),
+            features[name].length,
+            features[name].is_sequence,
+        )
         for name in columns
         if name in features
     }
@@ -331,9 +374,16 @@ def _content(
         output_tensors=request.output_tensors,
         preprocess=request.preprocess,
         postprocess=request.postprocess,
+        on_error=request.on_error,
         pad_variable_length_inputs=request.pad_variable_length_inputs,
         pad_values=request.pad_values,
         length_ladder=request.length_ladder,
+        output_format=request.output_format,
+        log_inputs=request.log_inputs,
+        method=request.method,
+        sample=request.sample,
+        sample_seed=request.sample_seed,
+        on_null=str(request.on_null),
         deterministic_batch_size=(batch_size if request.deterministic else None),
         deterministic_batch_cells=(
             execution.max_batch_cells or MAX_BATCH_CELLS if request.deterministic else None

@@ -20,6 +20,7 @@ from servable_core.errors import AbortedError, FailedPreconditionError
 from servable_core.runtime.clock import SystemClock
 from servable_core.runtime.retry import RetryOptions, retry
 from transforms.execution import ExecutionOptions
+from transforms.failure_budget import FailureBudget, TooManyFailuresError
 from transforms.failures import (
     UnitFailedError,
     describe_failure,
@@ -30,8 +31,9 @@ from transforms.failures import (
 from transforms.finalize import finalize
 from transforms.job_state import job_state
 from transforms.plan import Plan, Unit, shared_plan
-from transforms.process_unit import UnitJob, create_unit_job, process_unit
+from transforms.process_unit import process_unit
 from transforms.receipts import Receipt, ReceiptReader
+from transforms.unit_job import UnitJob, create_unit_job
 from transforms.worker_core import acquired_core, worker_core_config
 
 METRICS_NAMESPACE = "precompute"
@@ -71,7 +73,8 @@ class PrecomputeUnits(beam.PTransform):
                 )
             )
             | "CountUnits" >> beam.CombineGlobally(_CountUnits())
-            | "Finalize" >> beam.ParDo(_FinalizeFn(output=self.output))
+            | "Finalize"
+            >> beam.ParDo(_FinalizeFn(output=self.output, budget=self.execution.failure_budget))
         )
 
 
@@ -133,7 +136,9 @@ class _ProcessUnitFn(beam.DoFn):
             raise FailedPreconditionError("process was called before setup")
         if self.stops_siblings:
             stop_after_failure(self._job)
-        _count(run_unit(unit_index, self._job), self._job)
+        receipt = run_unit(unit_index, self._job)
+        if receipt is not None:
+            _count(receipt, self._job)
         yield unit_index
 
     def teardown(self) -> None:
@@ -160,8 +165,11 @@ def stop_after_failure(job: UnitJob) -> None:
         job.state.abort.check()
 
 
-def run_unit(unit_index: int, job: UnitJob) -> Receipt:
+def run_unit(unit_index: int, job: UnitJob) -> Receipt | None:
     """Processes a unit, retrying what may pass; a failure stops all siblings in this process.
+
+    Returns:
+        Its receipt; None if it failed in a job that puts aside what fails.
 
     Raises:
         UnitFailedError: It failed for good; the message names unit, input and cause.
@@ -184,9 +192,18 @@ def run_unit(unit_index: int, job: UnitJob) -> Receipt:
             if job.state.abort.is_set:
                 raise AbortedError(job.state.abort.reason) from error
             message = describe_failure(unit, job.plan, error)
-            job.state.fail(message)
-            record_failure(job.output, unit, message, error)
-            raise UnitFailedError(message) from error
+            stops_job = not _is_put_aside(job.plan, error)
+            record_failure(job.output, unit, message, error, stops_job=stops_job)
+            if stops_job:
+                job.state.fail(message)
+                raise UnitFailedError(message) from error
+            _logger.warning("%s; the other units go on", message)
+            return None
+
+
+def _is_put_aside(plan: Plan, error: Exception) -> bool:
+    """Whether a unit may fail without the job: it is listed as failed, and tried again on resume."""
+    return plan.content.keeps_bad_records and not isinstance(error, TooManyFailuresError)
 
 
 def _log_retry(unit: Unit, error: Exception, secs: float) -> None:
@@ -219,7 +236,8 @@ class _FinalizeFn(beam.DoFn):
     """Recounts everything and writes manifest and `_SUCCESS`."""
 
     output: str
+    budget: FailureBudget
 
     def process(self, num_units: int) -> Iterator[int]:
-        finalize(_require_plan(self.output), self.output)
+        finalize(_require_plan(self.output), self.output, self.budget)
         yield num_units

@@ -6,46 +6,37 @@ The whole data flow of the system is `process_unit`; everything around it decide
 import itertools
 import resource
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
-from servable_core.batching import BatchingSession
-from servable_core.batching.padding import PaddingOptions
-from servable_core.errors import DataLossError
-from servable_core.runtime.clock import Clock
-from servable_core.servables.signature import SignatureSpec
-from transforms.batching_options import batching_parameters, max_rows
+from transforms.bad_records import BadRecord, Stage
+from transforms.batch_isolation import isolate
+from transforms.batching_options import batching_parameters
 from transforms.batching_report import to_document
-from transforms.binding import Binding, BoundInput, bind
+from transforms.dead_letters import dead_letters_path, write_dead_letters
 from transforms.execution import ExecutionOptions
-from transforms.formats.tfrecord import Feature
+from transforms.formats.part_writer import OutputRows, PartWriter
+from transforms.formats.text_types import type_from_text
+from transforms.formats.tfrecord import Feature, TFRecordOptions
 from transforms.infer import InferredBatch, InFlightWindow, infer_batches
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
-from transforms.input_map import (
-    ColumnSource,
-    padded_columns,
-    parse_input_map,
-    parse_pad_values,
-    parse_renames,
-)
-from transforms.job_state import JobState
-from transforms.outputs import OutputLayout, copied_columns, plan_outputs, to_record_batch
-from transforms.padding import padding_options
+from transforms.input_map import padded_columns, parse_input_map
+from transforms.nulls import OnNull, parse_null_policy, without_nulls
+from transforms.output_formats import OUTPUT_FORMATS
 from transforms.plan import ContentOptions, PinnedModel, Plan, Unit
 from transforms.prefetch import Prefetcher
-from transforms.ragged_outputs import without_fixed_outputs
 from transforms.read_unit import ReadOptions, read_unit
 from transforms.receipts import OutputFile, Receipt, part_path, read_receipt, write_receipt
-from transforms.tensors import to_tensors
-from transforms.user_functions import BatchFunction, load_function
-from transforms.worker_core import SessionRequest, WorkerCore
-from transforms.write_unit import PartWriter, part_writers
+from transforms.storage import delete_file
+from transforms.submission import Submission
+from transforms.unit_attempt import UnitAttempt
+from transforms.unit_job import UnitJob
+from transforms.user_functions import BatchFunction
+from transforms.write_unit import part_writers
 
 _READ_AHEAD_BYTES = 64 << 20
 _MAX_BATCHES_IN_FLIGHT = 64
@@ -53,164 +44,25 @@ _MAX_BATCHES_IN_FLIGHT = 64
 _MAX_RAGGED_IN_FLIGHT = 16
 
 
-class ModelStage:
-    """One pinned model: how rows become its inputs, and its outputs become columns. Thread-safe."""
-
-    def __init__(self, core: WorkerCore, model: PinnedModel, content: ContentOptions) -> None:
-        self._core = core
-        self.model = model
-        self.signature: SignatureSpec = core.signature(model, content.signature_name)
-        own_inputs = {each.name for each in self.signature.inputs}
-        self._input_map: dict[str, ColumnSource] = {
-            name: source
-            for name, source in parse_input_map(content.input_map).items()
-            if name in own_inputs  # other versions of the job may have others
-        }
-        self._content = content
-        parameters = core.batching_parameters(model)
-        self._max_rows = max_rows(parameters)
-        self._is_size_given = parameters.max_batch_size is not None
-        self._session: BatchingSession | None = None
-        self._is_ragged = False
-        self.layout: OutputLayout = plan_outputs(
-            self.signature,
-            copied=copied_columns(content.key, content.passthrough),
-            renames=parse_renames(content.output_tensors),
-            model=str(model.servable_id),
-        )
-        # The last schema seen; two threads may both bind it, to the same result.
-        self._bound: tuple[pa.Schema, Binding] | None = None
-
-    def binding(self, batch: InputBatch) -> Binding:
-        """Returns how the inputs bind to this batch's columns."""
-        schema = batch.columns.schema
-        bound = self._bound
-        if bound is None or not bound[0].equals(schema):
-            binding = bind(
-                self.signature,
-                schema,
-                self._input_map,
-                has_records=batch.records is not None,
-                model=str(self.model.servable_id),
-                pads_all=self._content.pad_variable_length_inputs,
-            )
-            bound = self._bound = (schema, binding)
-        return bound[1]
-
-    def session(
-        self, binding: Binding, batch_size: int, inputs: Mapping[str, Any]
-    ) -> BatchingSession:
-        """Returns the session that batches for this model; the same for every binding.
-
-        Args:
-            binding: How its inputs are fed.
-            batch_size: Rows of a batch to start with.
-            inputs: What will be submitted first.
-        """
-        if self._session is None:
-            self._is_ragged = any(each.is_padded for each in binding.inputs)
-            self._session = self._core.session(
-                SessionRequest(
-                    model=self.model,
-                    signature_name=self.signature.name,
-                    outputs=tuple(self.layout.tensors),
-                    batch_size=batch_size,
-                    padding=self._padding(binding, inputs),
-                    is_ragged=self._is_ragged,
-                )
-            )
-        return self._session
-
-    def _padding(self, binding: Binding, inputs: Mapping[str, Any]) -> PaddingOptions:
-        content = self._content
-        pad_values = parse_pad_values(content.pad_values)
-        return without_fixed_outputs(
-            padding_options(self.signature, binding, pad_values, content.length_ladder),
-            inputs,
-            lambda padded: self._core.predict(
-                self.model, self.signature.name, padded, tuple(self.layout.tensors)
-            ),
-        )
-
-    @property
-    def bound_inputs(self) -> tuple[BoundInput, ...]:
-        """How the inputs were fed last; empty before the first batch."""
-        return () if self._bound is None else self._bound[1].inputs
-
-    def flush(self, *, all_rows: bool) -> None:
-        """Lets rows run that wait for others to share a batch with: all, or the oldest."""
-        if self._session is None:
-            return
-        if all_rows:
-            self._session.flush()
-        else:
-            self._session.flush_oldest()
-
-    def batch_size(self, batch_size: int) -> int:
-        """Returns the rows that batches should be read in now; `batch_size` if nobody has said."""
-        session = self._session
-        if session is not None and not self._is_ragged:
-            return session.batch_size
-        if self._max_rows is None or self._is_size_given:
-            return self._max_rows or batch_size
-        return min(batch_size, self._max_rows)
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitJob:
-    """All that processing any unit of a plan needs. Thread-safe.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputBatch:
+    """A batch with what is to be written of it.
 
     Attributes:
-        plan: The plan.
-        output: Output directory.
-        execution: Limits.
-        core: Models and batching of this process.
-        stages: One for each model of the plan.
-        preprocess: Applied to each batch that was read, or None.
-        postprocess: Applied to each batch before it is written, or None.
-        state: The process's abort token and counters.
-        clock: For the receipts.
+        batch: The input rows.
+        outputs: For each model the output rows, in order, in one piece or several.
+        bad_records: Rows that lack the outputs of a model.
     """
 
-    plan: Plan
-    output: str
-    execution: ExecutionOptions
-    core: WorkerCore
-    stages: tuple[ModelStage, ...]
-    preprocess: BatchFunction | None
-    postprocess: BatchFunction | None
-    state: JobState
-    clock: Clock
-
-
-def create_unit_job(
-    plan: Plan,
-    output: str,
-    execution: ExecutionOptions,
-    *,
-    core: WorkerCore,
-    state: JobState,
-    clock: Clock,
-) -> UnitJob:
-    """Builds the job for a plan whose models `core` has loaded."""
-    content = plan.content
-    return UnitJob(
-        plan=plan,
-        output=output,
-        execution=execution,
-        core=core,
-        stages=tuple(ModelStage(core, model, content) for model in plan.models),
-        preprocess=load_function("--preprocess", content.preprocess),
-        postprocess=load_function("--postprocess", content.postprocess),
-        state=state,
-        clock=clock,
-    )
+    batch: InputBatch
+    outputs: tuple[tuple[OutputRows, ...], ...]
+    bad_records: tuple[BadRecord, ...]
 
 
 def process_unit(unit: Unit, job: UnitJob) -> Receipt:
     """Runs one unit and commits it; returns at once when it has a valid receipt already.
 
-    Order of commit: parts, then the receipt. On any error nothing is committed.
+    Order of commit: dead letters, parts, then the receipt. On any error nothing is committed.
 
     Raises:
         DataLossError: The rows written are not the rows read.
@@ -221,7 +73,7 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
     if done is not None:
         return done
     started_secs = job.clock.wall_time()
-    attempt = _Attempt(unit, job.state)
+    attempt = UnitAttempt(unit, job.plan, job.state, job.execution.failure_budget)
     try:
         files = _run(unit, job, attempt)
         receipt = Receipt(
@@ -235,6 +87,8 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
             peak_rss_bytes=peak_rss_bytes(),
             worker=job.core.token,
             batching=to_document(job.core.statistics()),
+            rows_failed=attempt.rows_failed,
+            dead_letters=dict(Counter(each.stage.value for each in attempt.bad_records)),
         )
         write_receipt(receipt, job.output, len(job.plan.units))
     except BaseException:
@@ -244,62 +98,51 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
     return receipt
 
 
-class _Attempt:
-    """What one attempt at a unit has read and written; the latter counts in the job's progress."""
-
-    def __init__(self, unit: Unit, state: JobState) -> None:
-        self._unit = unit
-        self._state = state
-        self._rows_written = 0
-        self.rows_read = 0  # Grows on the reader's thread.
-        self.bytes_written = 0  # Input bytes that the rows written stand for.
-        self.num_batches = 0
-
-    def add_written(self, batch: InputBatch) -> None:
-        num_bytes = min(batch.input_bytes, self._unit.size_bytes - self.bytes_written)
-        self._rows_written += batch.num_rows
-        self.bytes_written += num_bytes
-        self.num_batches += 1
-        self._state.add_rows(batch.num_rows)
-        self._state.add_bytes(num_bytes)
-
-    def take_back(self) -> None:
-        self._state.add_rows(-self._rows_written)
-        self._state.add_bytes(-self.bytes_written)
-
-
-def _run(unit: Unit, job: UnitJob, attempt: _Attempt) -> tuple[OutputFile, ...]:
-    """Writes the unit's parts, and returns them."""
+def _run(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> tuple[OutputFile, ...]:
+    """Writes the unit's dead letters and parts, and returns the parts."""
     with closing(_infer_unit(unit, job, attempt)) as batches:
         first = next(batches, None)
         if first is None:
-            _check_rows(unit, attempt.rows_read, [0])
+            attempt.check_rows([0] * len(job.plan.models))
+            _write_dead_letters(unit, job, attempt)
             return ()
         paths = [_part(job, model, unit) for model in job.plan.models]
-        with part_writers(job.output, [f"{job.output}/{path}" for path in paths]) as writers:
-            for batch, outputs in itertools.chain([first], batches):
-                for writer, rows in zip(writers, outputs, strict=True):
-                    writer.write(rows)
-                attempt.add_written(batch)
-            _check_rows(unit, attempt.rows_read, [each.rows for each in writers])
+        full_paths = [f"{job.output}/{path}" for path in paths]
+        create = [stage.create_writer for stage in job.stages]
+        with part_writers(job.output, full_paths, create) as writers:
+            for batch in itertools.chain([first], batches):
+                for writer, outputs in zip(writers, batch.outputs, strict=True):
+                    for rows in outputs:
+                        writer.write(rows.columns, rows.tensors)
+                attempt.add_written(batch.batch, batch.bad_records)
+            attempt.check_rows([each.rows for each in writers])
             job.state.abort.check()  # the last moment: from here on the parts become visible
+            _write_dead_letters(unit, job, attempt)
     return tuple(
         _output_file(model, path, writer)
         for model, path, writer in zip(job.plan.models, paths, writers, strict=True)
+        if writer.rows
     )
 
 
-def infer_unit(unit: Unit, job: UnitJob) -> Generator[tuple[pa.RecordBatch, ...], None, None]:
-    """Yields the output rows of each batch of the unit, in order: one RecordBatch for each model."""
-    with closing(_infer_unit(unit, job, _Attempt(unit, job.state))) as batches:
-        for _, outputs in batches:
-            yield outputs
+def _write_dead_letters(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> None:
+    path = dead_letters_path(unit.index, len(job.plan.units))
+    if attempt.bad_records:
+        write_dead_letters(job.output, path, attempt.bad_records)
+    elif job.plan.content.keeps_bad_records:
+        delete_file(f"{job.output}/{path}")  # an earlier attempt may have been killed behind it
+
+
+def infer_unit(unit: Unit, job: UnitJob) -> Generator[OutputBatch, None, None]:
+    """Yields each batch of the unit with its output rows, in order; writes nothing."""
+    attempt = UnitAttempt(unit, job.plan, job.state, job.execution.failure_budget)
+    with closing(_infer_unit(unit, job, attempt)) as batches:
+        yield from batches
 
 
 def _infer_unit(
-    unit: Unit, job: UnitJob, attempt: _Attempt
-) -> Generator[tuple[InputBatch, tuple[pa.RecordBatch, ...]], None, None]:
-    """Yields each batch of the unit with its output rows."""
+    unit: Unit, job: UnitJob, attempt: UnitAttempt
+) -> Generator[OutputBatch, None, None]:
     with (
         Prefetcher(
             _read(unit, job, attempt),
@@ -310,24 +153,54 @@ def _infer_unit(
         closing(_infer(iter(batches), job)) as inferred,
     ):
         for each in inferred:
-            outputs = tuple(
-                _output_rows(each, index, stage, job.postprocess)
-                for index, stage in enumerate(job.stages)
-            )
-            yield each.batch, outputs
+            yield _output_batch(each, job)
 
 
 def _part(job: UnitJob, model: PinnedModel, unit: Unit) -> str:
-    return part_path(model.name, model.version, unit.index, len(job.plan.units))
+    suffix = OUTPUT_FORMATS[job.plan.content.output_format].suffix
+    return part_path(model.name, model.version, unit.index, len(job.plan.units), suffix)
 
 
-def _read(unit: Unit, job: UnitJob, attempt: _Attempt) -> Iterator[InputBatch]:
-    for batch in read_unit(unit, job.plan.inputs, _read_options(job)):
+def _read(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> Iterator[InputBatch]:
+    """Yields the rows to infer; those that cannot be read, or preprocessed, go to the attempt."""
+    for batch in read_unit(unit, job.plan.inputs, _read_options(job), attempt.add_unreadable):
         attempt.rows_read += batch.num_rows
-        if job.preprocess is None:
-            yield batch
-        else:
-            yield preprocessed(batch, job.preprocess, job.plan.content.key)
+        for rows in _preprocess(batch, job, attempt):
+            yield from _treat_nulls(rows, job, attempt)
+
+
+def _preprocess(batch: InputBatch, job: UnitJob, attempt: UnitAttempt) -> Iterator[InputBatch]:
+    content = job.plan.content
+    if job.preprocess is None:
+        yield batch
+    elif not content.keeps_bad_records:
+        yield preprocessed(batch, job.preprocess, content.key)
+    else:
+        yield from _preprocess_isolated(batch, job.preprocess, content.key, attempt)
+
+
+def _treat_nulls(batch: InputBatch, job: UnitJob, attempt: UnitAttempt) -> Iterator[InputBatch]:
+    policy = parse_null_policy(job.plan.content.on_null)
+    if policy.action is OnNull.ERROR:  # which making tensors takes care of
+        yield batch
+        return
+    fed = dict.fromkeys(name for stage in job.stages for name in stage.binding(batch).columns)
+    treated = without_nulls(batch, list(fed), policy)
+    attempt.add_bad_records(treated.bad_records)
+    if treated.num_rows:
+        yield replace(treated, bad_records=()) if treated.bad_records else treated
+
+
+def _preprocess_isolated(
+    batch: InputBatch, preprocess: BatchFunction, key: str | None, attempt: UnitAttempt
+) -> Iterator[InputBatch]:
+    def apply(start: int, stop: int) -> InputBatch:
+        return preprocessed(batch.slice(start, stop), preprocess, key)
+
+    isolated = isolate(batch, apply, Stage.PREPROCESS)
+    attempt.add_bad_records(isolated.bad_records)
+    for _, rows in isolated.results:
+        yield rows
 
 
 def preprocessed(batch: InputBatch, preprocess: BatchFunction, key: str | None) -> InputBatch:
@@ -345,27 +218,33 @@ def _read_options(job: UnitJob) -> ReadOptions:
     first = batch_rows(plan, job.execution)
     fixed_rows = plan.content.deterministic_batch_size is not None
 
-    def rows_now() -> (
-        int
-    ):  # what is too small for one model is joined, what is too large is refused
+    def rows_now() -> int:
+        """What is too small for one model is joined, but what is too large is refused."""
         return first if fixed_rows else min(stage.batch_size(first) for stage in job.stages)
 
     return ReadOptions(
         input_format=plan.content.input_format,
         columns=plan.read_columns,
         features=tuple(
-            Feature(name=name, value_type=_value_type(each[0]), length=each[1])
+            Feature(
+                name=name,
+                value_type=type_from_text(each[0]),
+                length=each[1],
+                is_sequence=each[2],
+            )
             for name, each in plan.features.items()
         ),
         with_records=plan.reads_records,
         with_source=plan.content.key is None,
         batch_rows=rows_now,
         fixed_rows=fixed_rows,
+        sample=plan.content.sample,
+        sample_seed=plan.content.sample_seed,
+        on_error=plan.content.on_error,
+        tfrecord=TFRecordOptions(
+            on_error="dead_letter" if plan.content.keeps_bad_records else "fail"
+        ),
     )
-
-
-def _value_type(name: str) -> pa.DataType:
-    return pa.type_for_alias(name)
 
 
 def batch_rows(plan: Plan, execution: ExecutionOptions) -> int:
@@ -378,16 +257,15 @@ def batch_rows(plan: Plan, execution: ExecutionOptions) -> int:
 def _infer(batches: Iterator[InputBatch], job: UnitJob) -> Generator[InferredBatch, None, None]:
     size = batch_rows(job.plan, job.execution)
 
-    def submit(batch: InputBatch) -> Sequence["Future[dict[str, Any]]"]:
-        return [_submit(batch, stage, size, job.execution) for stage in job.stages]
+    def submit(batch: InputBatch) -> Sequence[Submission]:
+        return [stage.submit(batch, size, job.execution) for stage in job.stages]
 
+    is_ragged = _is_ragged(job.plan.content)
     return infer_batches(
         batches,
         submit,
         window=InFlightWindow(
-            max_batches=_MAX_RAGGED_IN_FLIGHT
-            if _is_ragged(job.plan.content)
-            else _MAX_BATCHES_IN_FLIGHT,
+            max_batches=_MAX_RAGGED_IN_FLIGHT if is_ragged else _MAX_BATCHES_IN_FLIGHT,
             max_bytes=job.execution.max_in_flight_bytes,
         ),
         timeout_secs=job.execution.batch_timeout_secs,
@@ -407,30 +285,16 @@ def _is_ragged(content: ContentOptions) -> bool:
     )
 
 
-def _submit(
-    batch: InputBatch, stage: ModelStage, batch_size: int, execution: ExecutionOptions
-) -> "Future[dict[str, Any]]":
-    binding = stage.binding(batch)
-    inputs = to_tensors(batch, binding)
-    return stage.session(binding, batch_size, inputs).submit(
-        inputs, timeout_secs=execution.batch_timeout_secs
+def _output_batch(inferred: InferredBatch, job: UnitJob) -> OutputBatch:
+    written = [
+        stage.output_rows(outcome, job.postprocess)
+        for stage, outcome in zip(job.stages, inferred.outcomes, strict=True)
+    ]
+    return OutputBatch(
+        batch=inferred.batch,
+        outputs=tuple(tuple(rows for _, rows in each.results) for each in written),
+        bad_records=tuple(bad for each in written for bad in each.bad_records),
     )
-
-
-def _output_rows(
-    inferred: InferredBatch, index: int, stage: ModelStage, postprocess: BatchFunction | None
-) -> pa.RecordBatch:
-    rows = to_record_batch(inferred.batch.columns, inferred.outputs[index], stage.layout)
-    return rows if postprocess is None else postprocess(rows)
-
-
-def _check_rows(unit: Unit, rows_read: int, rows_written: Sequence[int]) -> None:
-    planned = unit.num_rows
-    if planned is not None and rows_read != planned:
-        raise DataLossError(f"{rows_read} rows were read where {planned} were planned")
-    for written in rows_written:
-        if written != rows_read:
-            raise DataLossError(f"{rows_read} rows were read, but {written} written")
 
 
 def _output_file(model: PinnedModel, path: str, writer: PartWriter) -> OutputFile:

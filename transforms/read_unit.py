@@ -1,19 +1,23 @@
 """Reads the rows of one unit in batches: the first stage of the data flow."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from servable_core.errors import DataLossError
+from transforms.bad_records import BadRecord
 from transforms.formats import parquet, tfrecord
 from transforms.formats.tfrecord_blocks import FilePart, RecordBlock, read_blocks
 from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch, Origin
 from transforms.plan import InputFile, Unit, UnitRange
 from transforms.rebatch import rebatch_cheaply, rebatch_exactly
+from transforms.sampling import sampled
+from transforms.text_ranges import read_text_range
 
 _MAX_BATCH_BYTES = 32 << 20
 
@@ -25,13 +29,17 @@ class ReadOptions:
     """What is read of the input.
 
     Attributes:
-        input_format: "parquet" or "tfrecord".
+        input_format: "parquet", "tfrecord", "csv" or "jsonl".
         columns: Columns or features wanted.
-        features: For TFRecord, how each of `columns` is parsed.
+        features: How each of `columns` is parsed; not for Parquet.
         with_records: Whether serialized Examples are kept beside the columns.
         with_source: Whether `source_file` and `source_row` are added.
         batch_rows: Tells the rows of a batch; asked again and again, for they may change.
         fixed_rows: Whether batches are cut at fixed rows, however large, so that runs are alike.
+        sample: Share of the rows that is wanted, chosen by their files and numbers; None for all.
+        sample_seed: Another one gives another sample.
+        on_error: What becomes of rows of CSV and JSON Lines that cannot be read: "fail", or
+            "dead_letter".
         tfrecord: For TFRecord, what is checked, and what becomes of records that fail.
     """
 
@@ -42,27 +50,56 @@ class ReadOptions:
     with_source: bool
     batch_rows: Callable[[], int]
     fixed_rows: bool = False
+    sample: float | None = None
+    sample_seed: int = 0
+    on_error: str = "fail"
     tfrecord: TFRecordOptions = field(default_factory=TFRecordOptions)
 
 
+def _refuse(record: BadRecord) -> None:
+    raise DataLossError(f"{record.source_file}: {record.message}")
+
+
 def read_unit(
-    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+    unit: Unit,
+    inputs: Sequence[InputFile],
+    options: ReadOptions,
+    on_bad_record: Callable[[BadRecord], None] = _refuse,
 ) -> Iterator[InputBatch]:
     """Yields the unit's rows in order, at most `batch_rows` at a time.
 
     Each range is opened once and read once, front to back, on the caller's thread.
 
+    Args:
+        unit: What to read.
+        inputs: The plan's input files.
+        options: What is read of them.
+        on_bad_record: Takes each record that cannot be read, where the options say that such
+            records are no errors.
+
     Raises:
         DataLossError: The input is corrupt, or has not the rows that were planned.
     """
-    is_tfrecord = options.input_format == "tfrecord"
-    read = _read_tfrecord if is_tfrecord else _read_parquet
-    batches = read(unit, inputs, options)
+    found = _READ[options.input_format](unit, inputs, options)
+    if options.sample is not None:
+        found = map(partial(sampled, fraction=options.sample, seed=options.sample_seed), found)
+    batches = _set_aside(found, on_bad_record)
     if options.fixed_rows:
         batches = rebatch_exactly(batches, options.batch_rows())
     else:
         batches = rebatch_cheaply(batches, options.batch_rows, _MAX_BATCH_BYTES)
     return map(_with_source, batches) if options.with_source else batches
+
+
+def _set_aside(
+    batches: Iterable[InputBatch], on_bad_record: Callable[[BadRecord], None]
+) -> Iterator[InputBatch]:
+    """Yields the batches with rows, and hands over the bad records that came with them."""
+    for batch in batches:
+        for record in batch.bad_records:
+            on_bad_record(record)
+        if batch.num_rows:
+            yield replace(batch, bad_records=()) if batch.bad_records else batch
 
 
 def _read_tfrecord(
@@ -109,14 +146,35 @@ def _parquet_range(path: str, part: UnitRange, options: ReadOptions) -> Iterator
         first_row += columns.num_rows
 
 
+def _read_text(
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+) -> Iterator[InputBatch]:
+    schema = pa.schema([each.field for each in options.features])
+    for each in unit.ranges:
+        path = inputs[each.file_index].path
+        yield from read_text_range(path, each, options.input_format, schema, options.on_error)
+
+
+_READ: Mapping[str, Callable[[Unit, Sequence[InputFile], ReadOptions], Iterator[InputBatch]]] = {
+    "parquet": _read_parquet,
+    "tfrecord": _read_tfrecord,
+    "csv": _read_text,
+    "jsonl": _read_text,
+}
+
+
 def _planned_rows(batches: Iterator[Rows], path: str, part: UnitRange) -> Iterator[Rows]:
-    """Yields the range's rows and no more, and checks that all are there; -1 means any number."""
+    """Yields the range's rows and no more, and checks that all are there; -1 means any number.
+
+    Bad records count: each of them stands for a row.
+    """
     num_rows = 0
     for batch in batches:
-        left = batch.num_rows if part.num_rows == -1 else part.num_rows - num_rows
+        num_rows += len(batch.bad_records)
+        left = batch.num_rows if part.num_rows == -1 else max(0, part.num_rows - num_rows)
         num_rows += min(left, batch.num_rows)
         yield batch if batch.num_rows <= left else batch.slice(0, left)
-        if num_rows == part.num_rows:
+        if part.num_rows != -1 and num_rows >= part.num_rows:
             return
     if part.num_rows not in (-1, num_rows):
         raise DataLossError(

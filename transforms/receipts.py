@@ -56,6 +56,8 @@ class Receipt:
         ended_secs: End in Unix seconds.
         peak_rss_bytes: Largest resident memory of the worker process so far.
         worker: Token of the worker core that ran it.
+        rows_failed: For each model of the plan, the records put aside without its outputs.
+        dead_letters: Letters by stage.
         batching: What that core's batching sessions had done by then, in all.
     """
 
@@ -69,6 +71,8 @@ class Receipt:
     peak_rss_bytes: int
     worker: str = ""
     batching: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows_failed: tuple[int, ...] = ()
+    dead_letters: dict[str, int] = field(default_factory=dict)
 
 
 def receipt_path(output: str, unit: int, num_units: int = 0) -> str:
@@ -76,11 +80,13 @@ def receipt_path(output: str, unit: int, num_units: int = 0) -> str:
     return f"{output}/{UNITS_DIRECTORY}/unit-{_padded(unit, num_units)}.json"
 
 
-def part_path(model_name: str, model_version: int, unit: int, num_units: int) -> str:
+def part_path(
+    model_name: str, model_version: int, unit: int, num_units: int, suffix: str = ".parquet"
+) -> str:
     """Returns a part's path relative to the output directory, Hive-style: with odd signs escaped."""
     return (
         f"model_name={quote(model_name, safe='')}/model_version={model_version}"
-        f"/part-{_padded(unit, num_units)}-of-{_padded(num_units, num_units)}.parquet"
+        f"/part-{_padded(unit, num_units)}-of-{_padded(num_units, num_units)}{suffix}"
     )
 
 
@@ -97,8 +103,8 @@ def write_receipt(receipt: Receipt, output: str, num_units: int = 0) -> None:
 def read_receipt(plan: Plan, unit: Unit, output: str) -> Receipt | None:
     """Returns the valid receipt of `unit`, or None.
 
-    Valid means: it parses, belongs to this plan, has the planned rows, one part for each model, and
-    every local part is there with the size that was written.
+    Valid means: it parses, belongs to this plan, has the planned rows, each model's rows written or
+    put aside, and every local part is there with the size that was written.
     """
     names = [receipt_path(output, unit.index, each) for each in (len(plan.units), 0)]
     contents = (read_bytes(name) for name in dict.fromkeys(names))
@@ -174,19 +180,31 @@ def _valid(content: bytes, plan: Plan, unit: Unit, output: str) -> Receipt | Non
     receipt = _parse(content)
     if receipt is None or receipt.plan_id != plan.plan_id or receipt.unit != unit.index:
         return None
-    if unit.num_rows is not None and receipt.rows_read != unit.num_rows:
+    planned = plan.planned_rows(unit)
+    if planned is not None and receipt.rows_read != planned:
         return None
-    num_expected = len(plan.models) if receipt.rows_read else 0
-    if len(receipt.files) != num_expected or not _parts_are_there(receipt.files, output):
+    if not _is_complete(receipt, plan) or not _parts_are_there(receipt.files, output):
         return None
     return receipt
+
+
+def _is_complete(receipt: Receipt, plan: Plan) -> bool:
+    """Whether each model has written, or put aside, every record; a part without rows is none."""
+    rows = {(each.model_name, each.model_version): each.rows for each in receipt.files}
+    failed = receipt.rows_failed or (0,) * len(plan.models)
+    if len(failed) != len(plan.models) or len(rows) != len(receipt.files):
+        return False
+    written = [rows.pop((each.name, each.version), 0) for each in plan.models]
+    counts = [a + b for a, b in zip(written, failed, strict=True)]
+    return not rows and counts == [receipt.rows_read] * len(plan.models)
 
 
 def _parse(content: bytes) -> Receipt | None:
     try:
         fields: dict[str, Any] = json.loads(content)
         files = tuple(OutputFile(**each) for each in fields.pop("files"))
-        return Receipt(files=files, **fields)
+        failed = tuple(fields.pop("rows_failed", ()))
+        return Receipt(files=files, rows_failed=failed, **fields)
     except (ValueError, TypeError, KeyError, AttributeError):  # whatever a damaged file may hold
         return None
 

@@ -171,6 +171,7 @@ class DigestingSink:
         self._digest = hashlib.sha256()
         self._size_bytes = 0
         self.closed = False
+        self.is_withheld = False
 
     def write(self, content: Any) -> int:
         """Writes `content`, any bytes-like object."""
@@ -190,6 +191,10 @@ class DigestingSink:
         """Closes the file below."""
         self.closed = True
         self._raw.close()
+
+    def withhold(self) -> None:
+        """Lets no file appear, although all went well: there is nothing in it."""
+        self.is_withheld = True
 
     def discard(self) -> None:
         """Closes the file below; what is written from here on goes nowhere."""
@@ -226,8 +231,9 @@ def create_file(root: str, path: str) -> Iterator[DigestingSink]:
     try:
         yield sink
         sink.close()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(path)
+        if not sink.is_withheld:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(path)
     finally:
         sink.close()
         temporary.unlink(missing_ok=True)
@@ -241,6 +247,8 @@ def _create_remote(path: str) -> Iterator[DigestingSink]:
 
     with tempfile.TemporaryFile() as spool:
         yield (sink := DigestingSink(spool))
+        if sink.is_withheld:
+            return
         spool.seek(0)
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as remote:
             shutil.copyfileobj(spool, remote, 1 << 20)

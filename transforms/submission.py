@@ -115,7 +115,9 @@ def submit_batch(
     if not keeps_bad_records:
         parts = [(batch, submit(to_inputs(batch)))]
         return Submission(parts, [], model=model, keeps_bad_records=False)
-    isolated = isolate(batch, to_inputs, Stage.BIND, model)
+    isolated = isolate(
+        batch, lambda start, stop: to_inputs(batch.slice(start, stop)), Stage.BIND, model
+    )
     parts = [(rows, submit(inputs)) for rows, inputs in isolated.results]
     return Submission(parts, isolated.bad_records, model=model, keeps_bad_records=True)
 

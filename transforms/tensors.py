@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from servable_core.batching.ragged_array import RaggedArray
 from servable_core.errors import InvalidArgumentError
 from transforms.binding import Binding, BoundInput
-from transforms.casts import cast_values
+from transforms.casts import as_stored, cast_values
 from transforms.input_batch import InputBatch
 
 
@@ -98,7 +98,7 @@ def _values(array: pa.Array, name: str, batch: InputBatch, bound: BoundInput) ->
     if bound.tensor.dtype == "string":
         return _bytes_values(array)
     zero_copy = not pa.types.is_boolean(array.type)  # Arrow packs booleans as bits
-    values = array.to_numpy(zero_copy_only=zero_copy)
+    values = as_stored(array).to_numpy(zero_copy_only=zero_copy)
     return cast_values(values, bound.tensor.dtype, f"column {name!r}")
 
 
@@ -140,7 +140,7 @@ def _check_no_nulls(
         else:
             first = int(np.searchsorted(offsets, index, side="right")) - 1
         raise InvalidArgumentError(
-            f"column {name!r} has {array.null_count} nulls in a batch of {batch.num_rows}, the first at {batch.locate(first)}, but a tensor has none; fill them with --preprocess"
+            f"column {name!r} has {array.null_count} nulls in a batch of {batch.num_rows}, the first at {batch.locate(first)}, but a tensor has none; fill them with --on_null=default:VALUE or --preprocess"
         )
 
 

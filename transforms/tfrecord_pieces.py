@@ -36,11 +36,14 @@ def tfrecord_pieces(
     if limit is not None:
         return tuple(_first_pieces(files, limit, bounds, options))
     cut = executor.map(lambda file: list(_parts(file, None, bounds, options)), files)
-    return tuple(
+    pieces = [
         _piece(index, file, part)
         for index, (file, parts) in enumerate(zip(files, cut, strict=True))
         for part in parts
-    )
+    ]
+    if options.on_error == "dead_letter":  # a damaged length loses more records than one
+        pieces = [replace(each, num_rows=-1) for each in pieces]
+    return tuple(pieces)
 
 
 def _first_pieces(

@@ -38,7 +38,7 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
     current_threads,
     num_gpus,
 )
-from servable_core.servables.signature import SignatureSpec, find_signature
+from servable_core.servables.signature import SignatureSpec
 from servable_core.server_core import PinnedModels, ServerCore, ServerCoreOptions
 from transforms.batching_options import (
     BatchingOptions,
@@ -47,6 +47,7 @@ from transforms.batching_options import (
 )
 from transforms.batching_report import UnreportedCounters, counters
 from transforms.execution import ExecutionOptions, batch_threads, tensorflow_threads
+from transforms.heads import find_heads, predict_heads
 from transforms.input_batch import concat_arrays
 from transforms.plan import PinnedModel, Plan
 from transforms.storage import file_system_for
@@ -63,12 +64,14 @@ class WorkerCoreConfig:
         models: Versions to load.
         execution: Threads and limits.
         merges_tasks: Whether rows of different units may share a batch; not in deterministic jobs.
+        isolates_all_rows: Whether every row that fails is to be found; else, the first.
         recorded_threads: TensorFlow's (intra-op, inter-op) threads that a plan recorded, if any.
     """
 
     models: tuple[PinnedModel, ...]
     execution: ExecutionOptions
     merges_tasks: bool = True
+    isolates_all_rows: bool = False
     recorded_threads: tuple[int, int] | None = None
 
 
@@ -79,6 +82,7 @@ def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreCon
         models=plan.models,
         execution=execution if cells is None else replace(execution, max_batch_cells=cells),
         merges_tasks=plan.content.deterministic_batch_size is None,
+        isolates_all_rows=plan.content.keeps_bad_records,
         recorded_threads=plan.content.deterministic_threads,
     )
 
@@ -148,7 +152,8 @@ class WorkerCore:
     def signature(self, model: PinnedModel, name: str) -> SignatureSpec:
         """Returns the signature of a loaded model."""
         with self._handle(model.servable_id) as handle:
-            return find_signature(handle.servable.signatures, name, str(model.servable_id))
+            signatures = handle.servable.signatures
+            return find_heads(signatures, name, str(model.servable_id), remedy="ask for another")
 
     def batching_parameters(self, model: PinnedModel) -> BatchingParameters:
         """Returns what flags and files say of batching for a model.
@@ -168,8 +173,10 @@ class WorkerCore:
     ) -> dict[str, np.ndarray]:
         """Runs a loaded model on the caller's thread, without batching."""
         with self._handle(model.servable_id) as handle:
-            result: dict[str, np.ndarray] = handle.servable.predict(signature_name, inputs, outputs)
-            return result
+            servable = handle.servable
+            return predict_heads(
+                servable.signatures, signature_name, inputs, outputs, servable.predict
+            )
 
     def session(self, request: SessionRequest) -> BatchingSession:
         """Returns the one session for equal requests, made on first use.
@@ -239,6 +246,7 @@ class WorkerCore:
             num_threads=self._num_threads,
             num_gpus=self._num_gpus,
             merges_tasks=self._config.merges_tasks,
+            isolates_all_rows=self._config.isolates_all_rows,
         )
 
 

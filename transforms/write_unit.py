@@ -3,34 +3,33 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from transforms.formats.parquet_writer import ParquetWriter
 from transforms.formats.part_writer import CreateWriter, PartWriter
 from transforms.storage import create_file
-
-__all__ = ["PartWriter", "part_writers"]
 
 
 @contextmanager
 def part_writers(
-    output: str, paths: Sequence[str], create: Sequence[CreateWriter] | None = None
+    output: str, paths: Sequence[str], create: Sequence[CreateWriter]
 ) -> Iterator[list[PartWriter]]:
     """Yields a writer for each of `paths`; all files appear when the body is through, or none.
 
-    Files are committed in order, after every one of them has been written to its end.
+    Files are committed in order, after every one of them has been written to its end; those without
+    rows do not appear.
 
     Args:
         output: The output directory, which the paths lie in.
         paths: The parts.
-        create: What writes each of them; Parquet if not given.
+        create: What writes each of them.
     """
-    creators = [ParquetWriter] * len(paths) if create is None else create
     with ExitStack() as stack:
         sinks = [stack.enter_context(create_file(output, path)) for path in reversed(paths)]
-        writers = [make(sink) for make, sink in zip(creators, reversed(sinks), strict=True)]
+        writers = [make(sink) for make, sink in zip(create, reversed(sinks), strict=True)]
         try:
             yield writers
-            for writer in writers:
+            for writer, sink in zip(writers, reversed(sinks), strict=True):
                 writer.close()
+                if not writer.rows:
+                    sink.withhold()
         except BaseException:
             for writer in writers:
                 writer.abandon()

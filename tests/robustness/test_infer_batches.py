@@ -14,6 +14,7 @@ from servable_core.errors import AbortedError, DeadlineExceededError
 from servable_core.runtime.abort_token import AbortToken
 from transforms.infer import InFlightWindow, infer_batches
 from transforms.input_batch import InputBatch
+from transforms.submission import Submission
 
 _BATCH_BYTES = 8
 
@@ -25,6 +26,10 @@ def _batches(count):
 
 def _number(batch):
     return batch.columns["x"][0].as_py()
+
+
+def _submission(batch, future):
+    return Submission([(batch, future)], [], model=("m", 1), keeps_bad_records=False)
 
 
 class _Model:
@@ -39,7 +44,7 @@ class _Model:
         self.futures.append(future)
         if self._answers_at_once:
             future.set_result({"y": _number(batch)})
-        return [future]
+        return [_submission(batch, future)]
 
     def answer(self, index):
         self.futures[index].set_result({"y": index})
@@ -64,7 +69,7 @@ class TestOrder:
 
         results = list(_infer(_batches(5), answer_backwards))
         assert [_number(each.batch) for each in results] == list(range(5))
-        assert [each.outputs[0]["y"] for each in results] == list(range(5))
+        assert [each.outcomes[0].results[0][1]["y"] for each in results] == list(range(5))
 
     def test_every_model_answers_every_batch(self):
         """With several models the outputs stand in the order of the models."""
@@ -72,7 +77,7 @@ class TestOrder:
         results = list(
             _infer(_batches(3), lambda batch: first.submit(batch) + second.submit(batch))
         )
-        assert [len(each.outputs) for each in results] == [2, 2, 2]
+        assert [len(each.outcomes) for each in results] == [2, 2, 2]
 
     def test_no_batches(self):
         """Without input there is no output, and no model is called."""
@@ -103,7 +108,7 @@ class TestWindow:
             return futures
 
         for each in _infer(_batches(20), submit, window=window):
-            assert each.outputs[0]["y"] == num_done
+            assert each.outcomes[0].results[0][1]["y"] == num_done
             num_done += 1
         assert num_done == 20
         assert most_seen == most_in_flight

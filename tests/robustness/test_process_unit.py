@@ -11,7 +11,8 @@ from tests.models import save_linear
 from transforms.execution import ExecutionOptions
 from transforms.job_state import JobCounters, JobState
 from transforms.planning import make_plan
-from transforms.process_unit import create_unit_job, process_unit
+from transforms.process_unit import process_unit
+from transforms.unit_job import create_unit_job
 from transforms.worker_core import WorkerCore, WorkerCoreConfig
 
 _NUM_ROWS = 100

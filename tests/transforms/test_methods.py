@@ -4,7 +4,7 @@ import pytest
 from servable_core.batching.ragged_array import RaggedArray
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec, TensorSpec
-from transforms.methods import head_columns, method_outputs, output_columns, parse_signature_names
+from transforms.methods import check_method, method_outputs, output_columns
 
 
 def _signature(outputs, inputs=("inputs",)):
@@ -112,22 +112,8 @@ class TestMethodOutputs:
             method_outputs(method, outputs, 2, "m/1")
 
 
-class TestHeads:
-    def test_one(self):
-        """A single signature's columns keep their names."""
-        assert parse_signature_names("a") == ("a",)
-        assert head_columns({"a": {"x": "y"}}) == {"a": {"x": "y"}}
-
-    def test_several(self):
-        """Those of several begin with the signature's."""
-        assert parse_signature_names("a, b") == ("a", "b")
-        heads = {"a": {"scores": "scores"}, "b": {"outputs": "value"}}
-        assert head_columns(heads) == {"a": {"scores": "a_scores"}, "b": {"outputs": "b_value"}}
-
-    @pytest.mark.parametrize(
-        ("text", "message"), [("a,a", "names 'a' twice"), ("a,", "a name is empty")]
-    )
-    def test_bad_names(self, text, message):
-        """A signature runs once."""
-        with pytest.raises(InvalidArgumentError, match=message):
-            parse_signature_names(text)
+def test_unknown_method():
+    """A method that no server has is refused with those that it has."""
+    check_method("classify")
+    with pytest.raises(InvalidArgumentError, match=r"must be one of predict, .* got 'rank'"):
+        check_method("rank")

@@ -6,7 +6,7 @@ from servable_core.errors import DataLossError, InvalidArgumentError
 from transforms.formats.part_writer import RowTensors
 from transforms.formats.prediction_log_writer import LoggedModel
 from transforms.output_formats import OUTPUT_FORMATS, check_output_format, count_rows, is_part
-from transforms.write_unit import part_writers
+from transforms.storage import create_file
 
 _MODEL = LoggedModel(name="m", version=1, signature_name="s")
 
@@ -20,8 +20,10 @@ def _write(request, tmp_path):
         path = str(tmp_path / f"part{chosen.suffix}")
         values = np.arange(num_rows)
         columns = pa.record_batch({"x": pa.array(values), "s": pa.array(["a\n"] * num_rows)})
-        with part_writers(str(tmp_path), [path], [chosen.writer_for(_MODEL)]) as (writer,):
+        with create_file(str(tmp_path), path) as sink:
+            writer = chosen.writer_for(_MODEL)(sink)
             writer.write(columns, RowTensors(outputs={"x": values}))
+            writer.close()
         return chosen, path
 
     return write

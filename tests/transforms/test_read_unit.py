@@ -88,11 +88,17 @@ class TestSmallTFRecordFiles:
             _read(small_files, _OPTIONS)
 
     @pytest.mark.parametrize("other", [1, 5, 9])
-    def test_one_with_other_features_is_named(self, small_files, other):
-        """Whichever file of a batch lacks a feature, the error names it."""
-        write_tfrecord({"name": [b"x"]}, small_files[other])
-        with pytest.raises(InvalidArgumentError, match=rf"^{small_files[other]}: .*id"):
+    def test_one_with_other_types_is_named(self, small_files, other):
+        """Whichever file of a batch has a feature of another type, the error names it."""
+        write_tfrecord({"id": [b"x"]}, small_files[other])
+        expected = rf"^{small_files[other]}: record 0, at byte 0: .*id"
+        with pytest.raises(InvalidArgumentError, match=expected):
             _read(small_files, _OPTIONS)
+
+    def test_one_without_the_feature(self, small_files):
+        """Records that lack a feature have null for it."""
+        write_tfrecord({"name": [b"x"] * 3}, small_files[3])
+        assert _ids(_read(small_files, _OPTIONS))[:8] == [0, 1, 2, None, None, None, 6, 7]
 
     def test_planned_rows(self, small_files):
         """No more rows are read than planned of each file, and fewer are an error."""

@@ -1,13 +1,15 @@
 import gzip
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
-from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.errors import DataLossError, InvalidArgumentError, NotFoundError
 from tests import memory_file_system as memory
 from transforms.formats.json_lines import read_batches
 from transforms.inputs import describe_inputs, find_inputs
+from transforms.text_ranges import read_text_range
 from transforms.unit_cutting import UnitBounds, cut_units, limit_rows
 
 
@@ -137,3 +139,22 @@ class TestJsonLines:
         """Blank lines are no rows."""
         with pytest.raises(NotFoundError, match="--input has no rows"):
             describe_inputs(write(".jsonl", "\n", " \n"), "jsonl", None)
+
+
+class TestReadRange:
+    @pytest.mark.parametrize("input_format", ["csv", "jsonl"])
+    def test_rows_that_are_gone(self, write, input_format):
+        """A file that has fewer rows than were planned is an error, bad rows counted."""
+        content = "a\n1\n1,2\n3\n" if input_format == "csv" else '{"a": 1}\n{\n{"a": 3}\n'
+        (file,) = write(f".{input_format}", content)
+        schema = pa.schema([("a", pa.int64())])
+        piece = describe_inputs([file], input_format, 9).pieces[0]
+        assert piece.num_rows == 3
+        (batch,) = read_text_range(file.path, piece, input_format, schema, "dead_letter")
+        assert (batch.num_rows, len(batch.bad_records)) == (2, 1)
+        with pytest.raises(DataLossError, match="gave 3 rows where 4 were planned"):
+            list(
+                read_text_range(
+                    file.path, replace(piece, num_rows=4), input_format, schema, "dead_letter"
+                )
+            )

@@ -41,9 +41,9 @@ def _pieces(files, limit=None, options=None, **bounds):
     return tfrecord_pieces(files, limit, InlineExecutor(), limits, options)
 
 
-def _read(files, pieces, bounds=None, options=None):
+def _read(files, pieces, bounds=None, options=None, bad=None):
     """Returns ids and sources of all units, which are read in turn."""
-    description = describe_inputs(files, "tfrecord", None)
+    description = describe_inputs(files, "tfrecord", None, options=options)
     inputs = [InputFile(path=each.path, size_bytes=each.size_bytes, mtime_secs=0) for each in files]
     read_options = ReadOptions(
         input_format="tfrecord",
@@ -55,7 +55,8 @@ def _read(files, pieces, bounds=None, options=None):
         tfrecord=options or TFRecordOptions(),
     )
     units = cut_units(pieces, bounds or UnitBounds(max_bytes=1000))
-    batches = [each for unit in units for each in read_unit(unit, inputs, read_options)]
+    bad = [] if bad is None else bad
+    batches = [each for unit in units for each in read_unit(unit, inputs, read_options, bad.append)]
     rows = [row for each in batches for row in each.columns.to_pylist()]
     return [row["id"] for row in rows], [(row["source_file"], row["source_row"]) for row in rows]
 
@@ -95,17 +96,38 @@ def test_units_are_not_joined_across_gaps(files):
 
 
 def test_damage(files, tmp_path):
-    """Damage in the middle of a big file costs the rest of it at most, and is told."""
+    """Payloads, records and lengths that are damaged cost themselves, or fail the reading."""
     path = tmp_path / "c.tfrecord"
+    frames = [bytearray(frame(each)) for each in to_examples({"id": range(305, 505)})]
+    frames[20] = bytearray(frame(b"\xff\xfe"))
+    frames[50][-1] ^= 1
+    frames[190][0] ^= 1
+    path.write_bytes(b"".join(frames))
+    offsets = [sum(map(len, frames[:row])) for row in (20, 50, 190)]
+    ids, sources = _read(files, _pieces(files, options=_DEAD_LETTER), None, _DEAD_LETTER, bad := [])
+    good = [row for row in range(190) if row not in {20, 50}]
+    assert ids == [*range(305), *(305 + row for row in good), *range(505, 705)]
+    assert sources[305 : 305 + len(good)] == [(str(path), row) for row in good]
+    assert [(each.source_row, each.byte_offset) for each in bad] == [
+        *((20, offsets[0]), (50, offsets[1]), (190, offsets[2])),
+    ]
+    assert [each.stage.value for each in bad] == ["parse", "read", "read"]
+    expected = f"{path} .*wrong checksum of the record at byte {offsets[1]}"
+    with pytest.raises(DataLossError, match=expected):
+        _read(files, _pieces(files))
+
+
+def test_a_limit_counts_bad_records(files, tmp_path):
+    """The first rows are the first ones of the files, be they good or bad."""
+    path = tmp_path / "a.tfrecord"
     content = bytearray(path.read_bytes())
-    record_bytes = len(content) // 200
-    content[100 * record_bytes] ^= 1
-    content[50 * record_bytes + 15] ^= 1
+    content[-1] ^= 1
     path.write_bytes(bytes(content))
-    pieces = _pieces(files, options=_DEAD_LETTER)
-    assert [each.num_rows for each in pieces if each.file_index == 2][-1] == -1
-    with pytest.raises(DataLossError, match=f"{path} .*wrong checksum of the record at byte"):
-        _read(files, pieces)
+    for limit in (4, 5, 6):
+        pieces = limit_rows(_pieces(files, limit, _DEAD_LETTER), limit)
+        ids, _ = _read(files, pieces, None, _DEAD_LETTER, bad := [])
+        assert ids == [row for row in range(limit) if row != 4]
+        assert len(bad) == (limit > 4)
 
 
 def test_description(files):

@@ -41,6 +41,14 @@ def test_parts_appear_together(tmp_path, paths, create):
     assert writers[0].written() == writers[1].written()
 
 
+def test_a_part_without_rows_does_not_appear(tmp_path, paths, create):
+    """Where all rows of a model were put aside, its part is none, and the others' are there."""
+    with part_writers(str(tmp_path), paths, [create, create]) as writers:
+        writers[0].write(_ROWS)
+        writers[1].write(_ROWS.slice(0, 0))
+    assert list(map(str, _files(tmp_path))) == paths[:1]
+
+
 @pytest.mark.parametrize("num_batches", [0, 1, 2])
 def test_a_failure_leaves_nothing(tmp_path, paths, create, num_batches):
     """Whenever the body fails, no part appears and no temporary file stays."""
@@ -70,19 +78,28 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path, paths, create):
     assert _files(tmp_path) == []
 
 
+class _Failing:
+    """A writer that cannot be closed, and remembers that it was abandoned."""
+
+    rows = 1
+    is_abandoned = False
+
+    def close(self):
+        raise OSError("no space left")
+
+    def abandon(self):
+        self.is_abandoned = True
+
+
 def test_a_close_that_fails_leaves_nothing(tmp_path, paths, create):
-    """Nor beside one that could not be written to its end."""
+    """Nor beside one that could not be written to its end; writers are told to give up."""
+    failing = _Failing()
 
-    class Failing:
-        def close(self):
-            raise OSError("no space left")
+    def write():
+        with part_writers(str(tmp_path), paths, [create, lambda _: failing]) as writers:
+            writers[0].write(_ROWS)
 
-        def abandon(self):
-            pass
-
-    with (
-        pytest.raises(OSError, match="no space left"),
-        part_writers(str(tmp_path), paths, [create, lambda _: Failing()]) as writers,
-    ):
-        writers[0].write(_ROWS)
+    with pytest.raises(OSError, match="no space left"):
+        write()
     assert _files(tmp_path) == []
+    assert failing.is_abandoned

@@ -1,0 +1,94 @@
+"""One attempt at a unit: what it has read, written and put aside, and whether that adds up."""
+
+from collections.abc import Sequence
+
+from servable_core.errors import DataLossError
+from transforms.bad_records import BadRecord
+from transforms.failure_budget import FailureBudget
+from transforms.input_batch import InputBatch
+from transforms.job_state import JobState
+from transforms.plan import Plan, Unit
+
+
+class UnitAttempt:
+    """Counts; what is written counts in the job's progress, too.
+
+    The reader's thread adds to `rows_read` and to the bad records, the writer's to all else.
+
+    Attributes:
+        rows_read: Records read so far, those included that cannot be read.
+        bad_records: Those that lack the outputs of a model, or of all.
+        bytes_written: Input bytes that the rows written stand for.
+        num_batches: Batches written.
+    """
+
+    def __init__(self, unit: Unit, plan: Plan, state: JobState, budget: FailureBudget) -> None:
+        self._unit = unit
+        self._plan = plan
+        self._state = state
+        self._budget = budget
+        self._rows_written = 0
+        self._num_counted = 0  # Bad records that count in the job's progress.
+        self.rows_read = 0
+        self.bad_records: list[BadRecord] = []
+        self.bytes_written = 0
+        self.num_batches = 0
+
+    def add_unreadable(self, record: BadRecord) -> None:
+        """Takes a record that is none of the rows read."""
+        self.rows_read += 1
+        self.add_bad_records([record])
+
+    def add_bad_records(self, records: Sequence[BadRecord]) -> None:
+        """Takes records that failed.
+
+        Raises:
+            FailedPreconditionError: With them, more have failed than may.
+        """
+        if not records:
+            return
+        self.bad_records.extend(records)
+        self._num_counted += len(records)
+        self._state.add_failed(len(records))
+        counters = self._state.counters()
+        rows = max(counters.rows, self.rows_read)
+        self._budget.check(counters.rows_failed, rows, is_final=False)
+
+    def add_written(self, batch: InputBatch, bad_records: Sequence[BadRecord]) -> None:
+        """Takes a batch whose rows are written, or put aside."""
+        num_bytes = min(batch.input_bytes, self._unit.size_bytes - self.bytes_written)
+        self._rows_written += batch.num_rows
+        self.bytes_written += num_bytes
+        self.num_batches += 1
+        self._state.add_rows(batch.num_rows)
+        self._state.add_bytes(num_bytes)
+        self.add_bad_records(bad_records)
+
+    @property
+    def rows_failed(self) -> tuple[int, ...]:
+        """For each model of the plan, the records that have no outputs of it."""
+        of_all = sum(each.model is None for each in self.bad_records)
+        models = [each.model for each in self.bad_records]
+        return tuple(of_all + models.count((each.name, each.version)) for each in self._plan.models)
+
+    def check_rows(self, rows_written: Sequence[int]) -> None:
+        """Checks that every record is written or put aside, for each model.
+
+        Raises:
+            DataLossError: It is not; or not all records that were planned were read.
+        """
+        planned = self._plan.planned_rows(self._unit)
+        if planned is not None and self.rows_read != planned:
+            raise DataLossError(f"{self.rows_read} rows were read where {planned} were planned")
+        for written, failed in zip(rows_written, self.rows_failed, strict=True):
+            if written + failed != self.rows_read:
+                aside = f" and {failed} put aside" if failed else ""
+                raise DataLossError(
+                    f"{self.rows_read} rows were read, but {written} written{aside}"
+                )
+
+    def take_back(self) -> None:
+        """Takes what was written out of the job's progress again."""
+        self._state.add_rows(-self._rows_written)
+        self._state.add_bytes(-self.bytes_written)
+        self._state.add_failed(-self._num_counted)
