@@ -24,6 +24,7 @@ from transforms.sampling import check_fraction
 from transforms.storage import absolute_path
 from transforms.unit_cutting import UnitBounds
 
+CRC = ("check", "ignore")
 ON_ERROR = ("fail", "dead_letter")
 IF_EXISTS = ("error", "overwrite", "resume")
 _DEFAULTS: Mapping[str, Any] = {
@@ -38,6 +39,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "pad_values": (),
     "length_ladder": (),
     "on_error": "fail",
+    "crc": "check",
+    "jit_compile": False,
+    "mixed_precision": False,
     "output_format": "parquet",
     "log_inputs": False,
     "method": "predict",
@@ -80,6 +84,9 @@ class PrecomputeOptions:
         pad_values: `tensor=value` entries; zero or empty where not given.
         length_ladder: Lengths to pad to.
         on_error: "fail", or "dead_letter" to put aside the records that fail.
+        crc: "check" or "ignore" the checksums of TFRecords.
+        jit_compile: Let XLA compile the models.
+        mixed_precision: Compute in 16 bits where TensorFlow holds that harmless.
         output_format: One of `OUTPUT_FORMATS`.
         log_inputs: Log requests beside responses.
         method: One of `METHODS`.
@@ -118,6 +125,9 @@ class PrecomputeOptions:
     pad_values: tuple[str, ...] | None = None
     length_ladder: tuple[int, ...] | None = None
     on_error: str | None = None
+    crc: str | None = None
+    jit_compile: bool | None = None
+    mixed_precision: bool | None = None
     output_format: str | None = None
     log_inputs: bool | None = None
     method: str | None = None
@@ -143,7 +153,9 @@ class PrecomputeOptions:
             )
         if self.limit is not None and self.limit < 1:
             raise InvalidArgumentError(f"--limit must be 1 or more, got {self.limit}")
-        self._check_rows_wanted()
+        if self.sample is not None:
+            check_fraction(self.sample)
+        parse_null_policy(self._value("on_null"))
         self._versions()
         self._check_models()
         parse_input_map(self.input_map or ())
@@ -155,6 +167,8 @@ class PrecomputeOptions:
             raise InvalidArgumentError(
                 f"--on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}"
             )
+        if self._value("crc") not in CRC:
+            raise InvalidArgumentError(f"--crc must be one of {', '.join(CRC)}, got {self.crc!r}")
         batching_parameters(self.execution, None)
         self._bounds()
 
@@ -206,6 +220,7 @@ class PrecomputeOptions:
             )
         if not self.input:
             raise InvalidArgumentError("--input is missing: files, directories or quoted globs")
+        self._check_rows_wanted()
         return PlanRequest(
             models=ModelSelection(
                 model_base_path=self.model_base_path,
@@ -232,6 +247,9 @@ class PrecomputeOptions:
             pad_values=self._value("pad_values"),
             length_ladder=self._value("length_ladder"),
             on_error=self._value("on_error"),
+            crc=self._value("crc"),
+            jit_compile=self._value("jit_compile"),
+            mixed_precision=self._value("mixed_precision"),
             output_format=self._value("output_format"),
             log_inputs=self._value("log_inputs"),
             method=self._value("method"),
@@ -314,16 +332,14 @@ class PrecomputeOptions:
             )
 
     def _check_rows_wanted(self) -> None:
-        if self.sample is not None:
-            check_fraction(self.sample)
-        elif self.sample_seed is not None:
+        """Checks flags of which a new job needs both, and a resumed one has them in its plan."""
+        if self.sample is None and self.sample_seed is not None:
             raise InvalidArgumentError(
                 f"--sample_seed={self.sample_seed} needs --sample, the share of the rows to take"
             )
-        if parse_null_policy(self._value("on_null")).action is OnNull.DEAD_LETTER:
-            raise InvalidArgumentError(
-                "--on_null=dead_letter needs --on_error=dead_letter, which is not there yet"
-            )
+        puts_nulls_aside = parse_null_policy(self._value("on_null")).action is OnNull.DEAD_LETTER
+        if puts_nulls_aside and self._value("on_error") != "dead_letter":
+            raise InvalidArgumentError("--on_null=dead_letter needs --on_error=dead_letter")
 
     def _bounds(self) -> UnitBounds:
         return UnitBounds(max_bytes=self._value("unit_bytes"), max_rows=self._value("unit_rows"))
@@ -354,6 +370,9 @@ CONTENT_FLAGS = (
     "pad_values",
     "length_ladder",
     "on_error",
+    "crc",
+    "jit_compile",
+    "mixed_precision",
     "output_format",
     "log_inputs",
     "method",

@@ -9,6 +9,8 @@ from pathlib import Path
 from servable_core.batching.batch_queue import BatchPaddingPolicy
 from servable_core.config import BatchingParameters
 from servable_core.errors import InvalidArgumentError
+from servable_core.servables.saved_model.options import SavedModelOptions, parse_devices
+from servable_core.servables.saved_model.tensorflow_options import TensorFlowOptions
 from servable_core.servables.saved_model.tensorflow_runtime import TensorFlowThreads
 from servable_core.servables.signature import TensorSpec
 from transforms.failure_budget import FailureBudget
@@ -50,6 +52,10 @@ class ExecutionOptions:
             per GPU.
         batch_timeout_secs: A model call that takes longer fails its unit.
         max_in_flight_bytes: Rows read but not yet written, per unit in flight.
+        devices: Devices for a replica of each model, such as "GPU:0,GPU:1", or "auto" for every GPU;
+            None leaves it to TensorFlow.
+        gpu_memory_limit_mib: What TensorFlow may take of each GPU.
+        warm_up_batch_sizes: Whether each model is run at every allowed batch size while it loads.
         max_failed_fraction: Of the records, how many may be put aside before the job is stopped.
         max_failed_rows: Likewise, in numbers.
         max_unit_retries: Further attempts at a unit after an input or output error that may pass.
@@ -66,6 +72,9 @@ class ExecutionOptions:
     batch_timeout_secs: float = 600.0
     max_in_flight_bytes: int = 256 << 20
     max_unit_retries: int = 3
+    devices: str | None = None
+    gpu_memory_limit_mib: int | None = None
+    warm_up_batch_sizes: bool = False
     max_failed_fraction: float = 1.0
     max_failed_rows: int | None = None
 
@@ -80,6 +89,8 @@ class ExecutionOptions:
             raise InvalidArgumentError(
                 f"--batch_timeout_micros must be 0 or more, got {self.batch_timeout_micros}"
             )
+        SavedModelOptions(devices=parse_devices(self.devices or ""))
+        tensorflow_options(self, mixed_precision=False)
         if self.batch_padding_policy not in PADDING_POLICIES:
             raise InvalidArgumentError(
                 f"--batch_padding_policy must be one of {', '.join(PADDING_POLICIES)}, got {self.batch_padding_policy!r}"
@@ -164,6 +175,13 @@ def batch_threads(options: ExecutionOptions, num_gpus: int) -> int:
     said = options.batching_parameters
     from_file = said.num_batch_threads if said else None
     return options.num_batch_threads or from_file or 2 * num_gpus or usable_cores()
+
+
+def tensorflow_options(options: ExecutionOptions, *, mixed_precision: bool) -> TensorFlowOptions:
+    """Returns what TensorFlow is to be set to."""
+    return TensorFlowOptions(
+        gpu_memory_limit_mib=options.gpu_memory_limit_mib, mixed_precision=mixed_precision
+    )
 
 
 def tensorflow_threads(num_batch_threads: int, num_gpus: int) -> TensorFlowThreads:

@@ -50,6 +50,7 @@ _NUM_FOOTER_THREADS = 8
 _LINES_BYTES = 16 << 20  # JSON Lines are cut into ranges of this size, which units are made of
 _NUM_DESCRIBED_FILES = 4  # a feature that is missing from all of these is taken for absent
 
+_UNCUT = UnitBounds(max_bytes=1 << 62)
 _Describer: TypeAlias = Callable[[Sequence[FileInfo], int | None, Executor], "InputDescription"]
 
 
@@ -177,14 +178,15 @@ def describe_inputs(
         files: The input.
         input_format: One of FORMATS.
         limit: Rows that will be read; rows are counted only when one is set, but in Parquet always.
-        bounds: TFRecord files that are larger than a unit are cut, for which their headers are read.
+        bounds: TFRecord files that are larger than a unit are cut, for which their headers are read;
+            None leaves them whole.
         options: What becomes of TFRecords that are damaged.
 
     Raises:
         DataLossError: A file is corrupt, truncated, or of another format.
         NotFoundError: There is no row in any of them.
     """
-    describe = _describer(input_format, bounds or UnitBounds(), options or TFRecordOptions())
+    describe = _describer(input_format, bounds or _UNCUT, options or TFRecordOptions())
     with create_executor(_NUM_FOOTER_THREADS, "footers") as executor:
         description = describe(files, limit, executor)
     if not description.pieces:

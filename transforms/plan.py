@@ -97,8 +97,8 @@ class UnitRange:
         first_row: Index in the file of the first row.
         num_rows: Rows to read, or -1 for all that are there (TFRecord does not tell in advance).
         size_bytes: About how many bytes are read.
-        first_byte: For TFRecord, where the first record's frame begins.
-        end_byte: For TFRecord, where the last one's ends; -1 for the end of the file.
+        first_byte: Where the first record (its frame, in TFRecord) begins; 0 for Parquet.
+        end_byte: Where the last one ends; -1 for the end of the file, and for Parquet.
     """
 
     file_index: int
@@ -151,6 +151,9 @@ class ContentOptions:
         deterministic_batch_size: Rows of a batch if batches are cut at fixed offsets, else None.
         deterministic_threads: TensorFlow's (intra-op, inter-op) threads if recorded, else None.
         deterministic_batch_cells: As the batch size, but cells, where inputs are ragged.
+        crc: "check" or "ignore": whether the checksums of TFRecords are verified.
+        jit_compile: Whether XLA compiles the models.
+        mixed_precision: Whether models compute in 16 bits where TensorFlow holds that harmless.
         on_error: "fail", or "dead_letter" for records that fail to be put aside.
         pad_variable_length_inputs: Whether lists of varying length are padded, also for inputs
             without a mask or lengths.
@@ -176,6 +179,9 @@ class ContentOptions:
     deterministic_threads: tuple[int, int] | None
     deterministic_batch_cells: int | None = None
     on_error: str = "fail"
+    crc: str = "check"
+    jit_compile: bool = False
+    mixed_precision: bool = False
     pad_variable_length_inputs: bool = False
     pad_values: tuple[str, ...] = ()
     length_ladder: tuple[int, ...] = ()

@@ -10,6 +10,7 @@ import pyarrow as pa
 from servable_core.config import read_model_batching_parameters
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.file_system import FileInfo
+from servable_core.servables.saved_model.tensorflow_options import configure_tensorflow
 from servable_core.servables.saved_model.tensorflow_runtime import (
     configure_threads,
     current_threads,
@@ -22,10 +23,12 @@ from transforms.execution import (
     ExecutionOptions,
     batch_size_for,
     batch_threads,
+    tensorflow_options,
     tensorflow_threads,
 )
 from transforms.formats import parquet, tfrecord
 from transforms.formats.text_types import type_to_text
+from transforms.formats.tfrecord_options import tfrecord_options
 from transforms.heads import find_heads
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
@@ -64,6 +67,9 @@ class PlanRequest:
         bounds: Size of units.
         limit: Only the first rows, or None for all.
         on_error: "fail" or "dead_letter".
+        crc: "check" or "ignore", for TFRecords.
+        jit_compile: Whether XLA compiles the models.
+        mixed_precision: Whether models compute in 16 bits where that is held harmless.
         pad_variable_length_inputs: Whether all lists of varying length are padded.
         pad_values: `--pad_values` entries.
         length_ladder: Lengths to pad to; empty for the default ones.
@@ -92,6 +98,9 @@ class PlanRequest:
     deterministic: bool
     flags: Mapping[str, Any]
     on_error: str = "fail"
+    crc: str = "check"
+    jit_compile: bool = False
+    mixed_precision: bool = False
     pad_variable_length_inputs: bool = False
     pad_values: tuple[str, ...] = ()
     length_ladder: tuple[int, ...] = ()
@@ -109,7 +118,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     Raises:
         ServableCoreError: Anything that can be known to be wrong before a worker starts.
     """
-    _configure_tensorflow(execution)
+    _configure_tensorflow(execution, mixed_precision=request.mixed_precision)
     load_function("--postprocess", request.postprocess)
     models = resolve_selected_models(request.models)
     signatures = [
@@ -123,7 +132,13 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
     ]
     files = find_inputs(request.inputs)
     input_format = detect_format(files, request.input_format)
-    description = describe_inputs(files, input_format, request.limit, bounds=request.bounds)
+    description = describe_inputs(
+        files,
+        input_format,
+        request.limit,
+        bounds=request.bounds,
+        options=tfrecord_options(request.crc, request.on_error),
+    )
     schemas = _schemas_to_bind(request, files, input_format, description)
     bindings = _bind_all(request, models, signatures, schemas, description)
     _check_outputs(request, models, signatures, schemas)
@@ -355,9 +370,10 @@ def _features(
     }
 
 
-def _configure_tensorflow(execution: ExecutionOptions) -> None:
-    """Sets TensorFlow's threads before the user's functions, or ours, make it start with others."""
+def _configure_tensorflow(execution: ExecutionOptions, *, mixed_precision: bool) -> None:
+    """Sets TensorFlow up before the user's functions, or ours, make it start otherwise."""
     gpus = num_gpus()
+    configure_tensorflow(tensorflow_options(execution, mixed_precision=mixed_precision))
     configure_threads(tensorflow_threads(batch_threads(execution, gpus), gpus))
 
 
@@ -375,6 +391,9 @@ def _content(
         preprocess=request.preprocess,
         postprocess=request.postprocess,
         on_error=request.on_error,
+        crc=request.crc,
+        jit_compile=request.jit_compile,
+        mixed_precision=request.mixed_precision,
         pad_variable_length_inputs=request.pad_variable_length_inputs,
         pad_values=request.pad_values,
         length_ladder=request.length_ladder,

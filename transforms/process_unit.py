@@ -21,7 +21,8 @@ from transforms.dead_letters import dead_letters_path, write_dead_letters
 from transforms.execution import ExecutionOptions
 from transforms.formats.part_writer import OutputRows, PartWriter
 from transforms.formats.text_types import type_from_text
-from transforms.formats.tfrecord import Feature, TFRecordOptions
+from transforms.formats.tfrecord import Feature
+from transforms.formats.tfrecord_options import tfrecord_options
 from transforms.infer import InferredBatch, InFlightWindow, infer_batches
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
 from transforms.input_map import padded_columns, parse_input_map
@@ -241,9 +242,7 @@ def _read_options(job: UnitJob) -> ReadOptions:
         sample=plan.content.sample,
         sample_seed=plan.content.sample_seed,
         on_error=plan.content.on_error,
-        tfrecord=TFRecordOptions(
-            on_error="dead_letter" if plan.content.keeps_bad_records else "fail"
-        ),
+        tfrecord=tfrecord_options(plan.content.crc, plan.content.on_error),
     )
 
 

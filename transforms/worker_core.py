@@ -32,12 +32,15 @@ from servable_core.runtime.executor import start_thread
 from servable_core.runtime.memory import is_memory_short
 from servable_core.servables.saved_model.bundle import SavedModelBundle
 from servable_core.servables.saved_model.loader import create_saved_model_loader
+from servable_core.servables.saved_model.options import SavedModelOptions, parse_devices
+from servable_core.servables.saved_model.tensorflow_options import configure_tensorflow
 from servable_core.servables.saved_model.tensorflow_runtime import (
     TensorFlowThreads,
     configure_threads,
     current_threads,
     num_gpus,
 )
+from servable_core.servables.saved_model.warmup import WarmupOptions
 from servable_core.servables.signature import SignatureSpec
 from servable_core.server_core import PinnedModels, ServerCore, ServerCoreOptions
 from transforms.batching_options import (
@@ -46,7 +49,12 @@ from transforms.batching_options import (
     create_batching_options,
 )
 from transforms.batching_report import UnreportedCounters, counters
-from transforms.execution import ExecutionOptions, batch_threads, tensorflow_threads
+from transforms.execution import (
+    ExecutionOptions,
+    batch_threads,
+    tensorflow_options,
+    tensorflow_threads,
+)
 from transforms.heads import find_heads, predict_heads
 from transforms.input_batch import concat_arrays
 from transforms.plan import PinnedModel, Plan
@@ -65,6 +73,8 @@ class WorkerCoreConfig:
         execution: Threads and limits.
         merges_tasks: Whether rows of different units may share a batch; not in deterministic jobs.
         isolates_all_rows: Whether every row that fails is to be found; else, the first.
+        jit_compile: Whether XLA compiles the models.
+        mixed_precision: Whether models compute in 16 bits where that is held harmless.
         recorded_threads: TensorFlow's (intra-op, inter-op) threads that a plan recorded, if any.
     """
 
@@ -72,6 +82,8 @@ class WorkerCoreConfig:
     execution: ExecutionOptions
     merges_tasks: bool = True
     isolates_all_rows: bool = False
+    jit_compile: bool = False
+    mixed_precision: bool = False
     recorded_threads: tuple[int, int] | None = None
 
 
@@ -83,6 +95,8 @@ def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreCon
         execution=execution if cells is None else replace(execution, max_batch_cells=cells),
         merges_tasks=plan.content.deterministic_batch_size is None,
         isolates_all_rows=plan.content.keeps_bad_records,
+        jit_compile=plan.content.jit_compile,
+        mixed_precision=plan.content.mixed_precision,
         recorded_threads=plan.content.deterministic_threads,
     )
 
@@ -126,6 +140,7 @@ class WorkerCore:
         gpus = num_gpus()
         num_threads = batch_threads(config.execution, gpus)
         _configure_tensorflow(config, num_threads, gpus)
+        model_options, warmup = _model_options(config), _warmup_options(config.execution)
         pinned = {each.servable_id: each for each in config.models}
         self._server_core = ServerCore(
             PinnedModels(
@@ -135,6 +150,8 @@ class WorkerCore:
                     path,
                     file_system_for(path),
                     pinned[servable_id].fingerprint or None,
+                    warmup=warmup,
+                    options=model_options,
                 ),
             ),
             options=ServerCoreOptions(),
@@ -257,7 +274,20 @@ def _session_key(request: SessionRequest) -> str:
     return repr((rest, sorted(padding.ragged_outputs)))
 
 
+def _model_options(config: WorkerCoreConfig) -> SavedModelOptions:
+    devices = parse_devices(config.execution.devices or "")
+    return SavedModelOptions(devices=devices, jit_compile=config.jit_compile)
+
+
+def _warmup_options(execution: ExecutionOptions) -> WarmupOptions:
+    sizes = batching_parameters(execution, None).execution_batch_sizes
+    return WarmupOptions(synthetic_batch_sizes=sizes if execution.warm_up_batch_sizes else ())
+
+
 def _configure_tensorflow(config: WorkerCoreConfig, num_threads: int, gpus: int) -> None:
+    configure_tensorflow(
+        tensorflow_options(config.execution, mixed_precision=config.mixed_precision)
+    )
     if config.recorded_threads is None:
         configure_threads(tensorflow_threads(num_threads, gpus))
         return

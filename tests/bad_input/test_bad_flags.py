@@ -168,9 +168,9 @@ class TestChoices:
         assert message == "--if_exists must be one of error, overwrite, resume, got 'maybe'"
 
     def test_input_format(self, refusal):
-        """`--input_format` is refused with its two values."""
-        message = refusal("--input_format=csv")
-        assert message == "--input_format must be one of parquet, tfrecord, got 'csv'"
+        """`--input_format` is refused with its values."""
+        message = refusal("--input_format=xml")
+        assert message == ("--input_format must be one of parquet, tfrecord, csv, jsonl, got 'xml'")
 
 
 class TestCommands:

@@ -98,7 +98,8 @@ class TestValues:
         column = pa.array(_with_bad_row(range(_NUM_ROWS), None), pa.float32())
         assert failure("float", column) == (
             f"column 'value' has 1 nulls in a batch of 5, the first at row {_BAD_ROW} of"
-            f" {tmp_path / 'rows.parquet'}, but a tensor has none; fill them with --preprocess"
+            f" {tmp_path / 'rows.parquet'}, but a tensor has none; fill them with"
+            " --on_null=default:VALUE or --preprocess"
         )
 
     def test_overflow_of_float32(self, failure):
@@ -128,9 +129,11 @@ class TestValues:
         )
 
     def test_null_among_fixed_size_lists(self, failure):
-        """What Arrow cannot read is told as what it is, a null."""
+        """A null among lists of fixed size is told with its row, as any other."""
         column = vectors(_with_bad_row([[1.0, 2.0]] * _NUM_ROWS, None), 2)
-        assert "a column of fixed-size lists has a null" in failure("vector", column)
+        assert "column 'value' has 1 nulls in a batch of 5, the first at row 17 of" in failure(
+            "vector", column
+        )
 
 
 class TestModels:

@@ -1,4 +1,5 @@
 import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.precompute import JobFailedError
 from servable_core.errors import InvalidArgumentError
 from tests.jobs import read_output, run_job, values
 from tests.models import call_model, save_scalars
@@ -40,7 +42,7 @@ def _expected(table, model):
 
 
 def _parts(table):
-    return [table.slice(start, stop - start) for start, stop in zip(CUTS, CUTS[1:], strict=False)]
+    return [table.slice(start, stop - start) for start, stop in itertools.pairwise(CUTS)]
 
 
 def _write_csv(table, directory):
@@ -137,21 +139,94 @@ def test_a_list_of_inputs(data, model, tmp_path):
     assert sorted(output["id"].to_pylist()) == [*range(400), *range(700, NUM_ROWS)]
 
 
-class TestNulls:
-    @pytest.fixture(name="data", params=["csv", "jsonl", "parquet"])
-    def _data(self, request, tmp_path):
-        """Three rows, of which the second has a null."""
-        table = pa.table({"id": [0, 1, 2], "age": [1.5, None, 3.5], "income": 2.5, "tenure": 3})
-        return table, request.param, tmp_path
+AGES = (1.5, None, 3.5)
 
-    def _written(self, data):
-        _, input_format, directory = data
-        rows = [{"id": i, "age": age, "income": 2.5, "tenure": 3} for i, age in AGES]
-        path = directory / f"a.{input_format}"
-        if input_format == "parquet":
-            pq.write_table(pa.Table.from_pylist(rows), path)
-        elif input_format == "csv":
-            pcsv.write_csv(pa.Table.from_pylist(rows), path)
+
+class TestNulls:
+    @pytest.fixture(name="path", params=["csv", "jsonl", "parquet"])
+    def _path(self, request, tmp_path):
+        """A file of three rows, of which the second has a null."""
+        table = pa.table({"id": [0, 1, 2], "age": AGES, "income": [2.5] * 3, "tenure": [3] * 3})
+        path = tmp_path / f"a.{request.param}"
+        if request.param == "parquet":
+            pq.write_table(table, path)
+        elif request.param == "csv":
+            pcsv.write_csv(table, path)
         else:
-            path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+            path.write_text("".join(json.dumps(each) + "\n" for each in table.to_pylist()))
         return path
+
+    def test_error(self, path, model, tmp_path):
+        """By default a null fails the job, which names column and row."""
+        with pytest.raises(JobFailedError, match=rf"(?s)column 'age' has .*row 1 of {path}"):
+            run_job(model.parent, path, tmp_path / "out", key="id")
+
+    def test_default(self, path, model, tmp_path):
+        """With a default it is as if that had been in the data."""
+        run_job(model.parent, path, tmp_path / "out", key="id", on_null="default:10")
+        output = read_output(tmp_path / "out")
+        expected = [age + 2 * 2.5 + 3 * 3 for age in (1.5, 10, 3.5)]
+        np.testing.assert_allclose(values(output["score"]), expected)
+
+    def test_default_of_another_type(self, path, model, tmp_path):
+        """A default that is no number is found before anything is written."""
+        with pytest.raises(InvalidArgumentError, match="'none' is no value of column 'age'"):
+            run_job(model.parent, path, tmp_path / "out", key="id", on_null="default:none")
+        assert not (tmp_path / "out").exists()
+
+    def test_dead_letter(self, path, model, tmp_path):
+        """Rows with nulls can be put aside, and the others are written."""
+        out = tmp_path / "out"
+        run_job(model.parent, path, out, key="id", on_null="dead_letter", on_error="dead_letter")
+        assert read_output(out)["id"].to_pylist() == [0, 2]
+        (letter,) = _letters(out)
+        assert (letter["source_file"], letter["source_row"]) == (str(path), 1)
+        assert (letter["stage"], letter["error_message"][:12]) == ("bind", "column 'age'")
+        assert json.loads(letter["record"])["id"] == 1
+
+
+def _letters(out):
+    parts = map(pq.read_table, sorted((out / "_dead_letters").iterdir()))
+    return pa.concat_tables(parts).to_pylist()
+
+
+@pytest.mark.parametrize("input_format", ["csv", "jsonl"])
+@pytest.mark.parametrize("options", [{}, {"unit_bytes": 3000, "max_batch_size": 7}, {"limit": 501}])
+def test_bad_rows_are_put_aside(table, model, tmp_path, input_format, options):
+    """Malformed rows, and those with a value of another type, are letters with file, row and text."""
+    _WRITE[input_format](table.drop_columns(["name"]), tmp_path / "in")
+    (path,) = (tmp_path / "in").glob("0.*")
+    lines = path.read_text().splitlines()
+    header = len(lines) - 400
+    bad = {3: "oops", 17: lines[header + 17].replace("17,", "17;"), 399: lines[header + 399][:-3]}
+    bad[200] = "1,2" if input_format == "csv" else '{"id": 200, "age": "x"}'
+    if input_format == "csv":
+        bad[399] = bad[399].rpartition(",")[0]
+    for row, text in bad.items():
+        lines[header + row] = text
+    path.write_text("\n".join(lines))
+    out = tmp_path / "out"
+    run_job(model.parent, tmp_path / "in", out, key="id", on_error="dead_letter", **options)
+    expected = [row for row in range(options.get("limit", NUM_ROWS)) if row not in bad]
+    assert read_output(out)["id"].to_pylist() == expected
+    told = {each["source_row"]: each for each in _letters(out)}
+    assert {row: each["record"].decode() for row, each in told.items()} == bad
+    assert {each["source_file"] for each in told.values()} == {str(path)}
+    with pytest.raises(JobFailedError, match=rf"row \d+ of {path}: "):
+        run_job(model.parent, tmp_path / "in", tmp_path / "failed", key="id", **options)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"sample": 0.0}, "--sample must be a fraction above 0"),
+        ({"sample": 2.0}, "--sample must be a fraction above 0"),
+        ({"sample_seed": 3}, "--sample_seed=3 needs --sample"),
+        ({"on_null": "skip"}, "--on_null must be error, default:VALUE"),
+        ({"on_null": "dead_letter"}, "--on_null=dead_letter needs --on_error=dead_letter"),
+    ],
+)
+def test_bad_flags(data, model, tmp_path, flags, message):
+    """Flags that make no sense are refused at once."""
+    with pytest.raises(InvalidArgumentError, match=message):
+        run_job(model.parent, data, tmp_path / "out", key="id", **flags)

@@ -15,6 +15,20 @@ def piece(file_index, group, num_rows, size_bytes, first_row=0):
     )
 
 
+def _part(index, num_rows):
+    """Returns a part of a TFRecord file."""
+    return UnitRange(
+        file_index=1,
+        first_group=0,
+        end_group=0,
+        first_row=index * 10,
+        num_rows=num_rows,
+        size_bytes=1,
+        first_byte=index << 40,
+        end_byte=(index + 1) << 40,
+    )
+
+
 def make_plan(num_units=3, rows=10, versions=(1,)):
     """Returns a plan with one range of `rows` rows for each unit; -1 means unknown."""
     return Plan(
@@ -27,7 +41,7 @@ def make_plan(num_units=3, rows=10, versions=(1,)):
             InputFile(path="s3://bucket/ü b.parquet", size_bytes=5, mtime_secs=0.0),
         ),
         units=tuple(
-            Unit(index=index, ranges=(piece(0, index, rows, 100), piece(1, index, rows, 1)))
+            Unit(index=index, ranges=(piece(0, index, rows, 100), _part(index, rows)))
             for index in range(num_units)
         ),
         content=ContentOptions(
@@ -43,7 +57,7 @@ def make_plan(num_units=3, rows=10, versions=(1,)):
             deterministic_threads=(1, 4),
         ),
         read_columns=("a", "b", "c", "p"),
-        features={"a": ("float", None), "b": ("int64", 3)},
+        features={"a": ("float", None, False), "b": ("int64", 3, True)},
         reads_records=False,
         batch_size_hint=4096,
         flags={"model_version": "latest", "limit": None, "input": ["/data/*.parquet"]},

@@ -11,11 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from servable_core.errors import DataLossError, InvalidArgumentError
+from servable_core.errors import DataLossError
+from transforms.formats.parquet_types import (
+    ARROW_SCHEMA_KEY,
+    as_schema,
+    may_hold_null_lists,
+    plain_schema,
+    without_arrow_types,
+)
 from transforms.input_batch import only_rows
 from transforms.storage import file_system_for, is_local
-
-_ARROW_SCHEMA_KEY = b"ARROW:schema"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +93,12 @@ class _LastSchema:
     def of(self, file: pq.ParquetFile) -> pa.Schema:
         """Returns the Arrow schema of `file`."""
         columns = file.metadata.schema
-        hints = (file.metadata.metadata or {}).get(_ARROW_SCHEMA_KEY)
+        hints = (file.metadata.metadata or {}).get(ARROW_SCHEMA_KEY)
         with self._lock:
             last = self._last
         if last is not None and last[1] == hints and last[0].equals(columns):
             return last[2]
-        schema = file.schema_arrow.remove_metadata()
+        schema = plain_schema(file.schema_arrow)
         with self._lock:
             self._last = (columns, hints, schema)
         return schema
@@ -107,35 +112,48 @@ def read_rows(
 ) -> Iterator[pa.RecordBatch]:
     """Yields the rows of row groups [first_group, end_group), about `batch_rows` at a time.
 
-    Reads only `columns`, in one pass, on the caller's thread.
+    Reads only `columns`, in one pass, on the caller's thread. Checksums of pages are verified where
+    the writer has stored some.
 
     Raises:
         DataLossError: The data cannot be decoded.
-        InvalidArgumentError: A fixed-size list is null.
     """
     groups = list(range(first_group, end_group))
-    with _open(path) as file, _data_errors(path):
-        for batch in file.iter_batches(
+    with (
+        _open(path) as file,
+        _data_errors(path),
+        _for_reading(path, file, groups, columns) as reader,
+    ):
+        schema = plain_schema(file.schema_arrow)
+        for batch in reader.iter_batches(
             batch_size=batch_rows, row_groups=groups, columns=list(columns), use_threads=False
         ):
-            yield _nullable(batch) if columns else only_rows(batch.num_rows)
+            yield as_schema(batch, schema) if columns else only_rows(batch.num_rows)
 
 
-def _nullable(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Returns the batch with every column nullable, however its writer has marked it.
-
-    Files of one data set differ in that, and their rows share batches.
-    """
-    return pa.RecordBatch.from_arrays(batch.columns, names=batch.schema.names)
+@contextmanager
+def _for_reading(
+    path: str, file: pq.ParquetFile, groups: Sequence[int], columns: Sequence[str]
+) -> Iterator[pq.ParquetFile]:
+    """Yields `file`, or where that would fail, the same without the types that Arrow has stored."""
+    if not may_hold_null_lists(file, groups, columns):
+        yield file
+        return
+    with file_system_for(path).open(path) as stream:
+        metadata = without_arrow_types(stream)
+    with _open_sized(path, metadata) as (reader, _):
+        yield reader
 
 
 def read_head(path: str, num_rows: int) -> pa.Table:
     """Returns the first `num_rows` rows with all columns."""
-    with _open(path) as file, _data_errors(path):
-        batches = file.iter_batches(batch_size=max(1, num_rows), use_threads=False)
-        first = next(batches, None)
-        table = pa.Table.from_batches([] if first is None else [first], file.schema_arrow)
-        return table.slice(0, num_rows)
+    with _open(path) as file:
+        schema = plain_schema(file.schema_arrow)
+        num_groups = file.metadata.num_row_groups
+    batches = read_rows(path, 0, num_groups, schema.names, max(1, num_rows))
+    first = next(batches, None)
+    table = pa.Table.from_batches([] if first is None else [first], schema)
+    return table.slice(0, num_rows)
 
 
 @contextmanager
@@ -145,16 +163,22 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
 
 
 @contextmanager
-def _open_sized(path: str) -> Iterator[tuple[pq.ParquetFile, int]]:
+def _open_sized(
+    path: str, metadata: pq.FileMetaData | None = None
+) -> Iterator[tuple[pq.ParquetFile, int]]:
     with _data_errors(path):
         if is_local(path):
             size_bytes = Path(path).stat().st_size
-            file = pq.ParquetFile(path, memory_map=True)
+            file = pq.ParquetFile(
+                path, metadata=metadata, memory_map=True, page_checksum_verification=True
+            )
         else:
             stream = file_system_for(path).open(path)
             stream.seek(0, io.SEEK_END)
             size_bytes = stream.tell()
-            file = pq.ParquetFile(stream, pre_buffer=True)
+            file = pq.ParquetFile(
+                stream, metadata=metadata, pre_buffer=True, page_checksum_verification=True
+            )
     with file:
         yield file, size_bytes
 
@@ -164,10 +188,6 @@ def _data_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        if "Expected all lists to be of size" in str(error):  # what Arrow says of a null among them
-            raise InvalidArgumentError(
-                f"{path}: a column of fixed-size lists has a null, which cannot be read; write it with its nulls filled in"
-            ) from error
         raise DataLossError(
             f"{path} cannot be read as Parquet: {_one_line(error)}; is it complete? Give --input_format if it is something else"
         ) from error

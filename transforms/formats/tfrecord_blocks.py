@@ -1,237 +1,186 @@
-"""Serialized records of TFRecord files in blocks of bounded size, small files gathered.
+"""Serialized records of TFRecord files in blocks of bounded size, with where each one stands."""
 
-TensorFlow's reader takes long to start and counts records, not bytes. It reads what it is good at: long
-files of short records. All others are read frame by frame.
-"""
-
-import gzip
-import itertools
-import struct
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
-from transforms.formats.tfrecord_frames import (
-    FRAME_BYTES,
-    gzip_errors,
-    is_gzip_file,
-    not_tfrecord,
-    verified_records,
-)
+import numpy as np
+
+from servable_core.errors import Code, DataLossError
+from transforms.bad_records import BadRecord, Stage
+from transforms.formats.tfrecord_content import FileContent
+from transforms.formats.tfrecord_frames import FRAME_BYTES, Damage, Run, scan_frames
+from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_batch import Origin, cut_origins
-from transforms.storage import file_system_for, is_local
 
-_LENGTH = struct.Struct("<I")  # of the content, modulo 2**32, at the end of a gzip member
-_READ_BUFFER_BYTES = 1 << 20
-_SMALL_FILE_BYTES = 1 << 20
-_LARGE_RECORD_BYTES = 8 << 10
-_NUM_SAMPLED = 8
-_BLOCK_BYTES = 8 << 20  # of a block that is read frame by frame
-_BLOCK_ROWS = 4096  # of a block that TensorFlow reads
+_BLOCK_BYTES = 8 << 20  # of a block that is joined from several
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilePart:
+    """A stretch of one file, from one frame to another.
+
+    Attributes:
+        path: The file.
+        first_byte: Where the first frame begins.
+        end_byte: Where the last one ends; None for the end of the file.
+        first_row: Index in the file of the first record.
+        num_rows: How many records are in it, damaged ones included; None if only reading tells.
+    """
+
+    path: str
+    first_byte: int = 0
+    end_byte: int | None = None
+    first_row: int = 0
+    num_rows: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordBlock:
-    """Some consecutive records.
+    """Some records, in the order of the files.
 
     Attributes:
-        records: A list of bytes where they were read frame by frame, else a rank-1 string tensor.
-        num_rows: How many they are.
-        framed_bytes: What they take with their frames.
+        records: Their payloads.
+        offsets: Where their frames begin in the (decompressed) files.
         input_bytes: About how many bytes of the files they stand for.
-        origins: Where they come from.
+        origins: Where they come from; consecutive records of a file, one for each stretch of them.
+        bad_records: What was read just before, or among, these records, and is damaged.
     """
 
-    records: Any
-    num_rows: int
-    framed_bytes: int
+    records: list[bytes]
+    offsets: np.ndarray
     input_bytes: int
     origins: tuple[Origin, ...]
+    bad_records: tuple[BadRecord, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        """Returns the number of records."""
+        return len(self.records)
+
+    @property
+    def framed_bytes(self) -> int:
+        """Returns how many bytes of a decompressed file the records take."""
+        num_bytes = start = 0
+        for origin in self.origins:
+            last = start + origin.num_rows - 1
+            end_byte = int(self.offsets[last]) + len(self.records[last]) + FRAME_BYTES
+            num_bytes += end_byte - int(self.offsets[start])
+            start = last + 1
+        return num_bytes
 
     def slice(self, start: int, stop: int) -> "RecordBlock":
-        """Returns records [start, stop)."""
-        records = self.records[start:stop]
+        """Returns records [start, stop); the bad records go with the first ones."""
+        if (start, stop) == (0, self.num_rows):
+            return self
         return RecordBlock(
-            records=records,
-            num_rows=stop - start,
-            framed_bytes=framed_bytes(records),
-            input_bytes=self.input_bytes * (stop - start) // self.num_rows,
+            records=self.records[start:stop],
+            offsets=self.offsets[start:stop],
+            input_bytes=self.input_bytes * (stop - start) // max(1, self.num_rows),
             origins=cut_origins(self.origins, start, stop),
+            bad_records=self.bad_records if start == 0 else (),
         )
 
-
-def framed_bytes(records: Any) -> int:
-    """Returns how many bytes of a decompressed file the records take."""
-    if isinstance(records, list):
-        return sum(map(len, records)) + len(records) * FRAME_BYTES
-    tf = import_tensorflow()
-    content = tf.reduce_sum(tf.cast(tf.strings.length(records), tf.int64))
-    return int(content) + int(records.shape[0]) * FRAME_BYTES
+    def place(self, row: int) -> tuple[str, int, int]:
+        """Returns the file, the index in it, and the byte offset of a record."""
+        (origin,) = cut_origins(self.origins, row, row + 1)
+        return origin.path, origin.first_row, int(self.offsets[row])
 
 
-def read_blocks(path: str, block_rows: int) -> Iterator[RecordBlock]:
-    """Yields the file's records in order, at most `block_rows` at a time.
+def read_blocks(part: FilePart, options: TFRecordOptions) -> Iterator[RecordBlock]:
+    """Yields the records of a part of a file, in order, as they come.
+
+    What is damaged is an error, or comes as a bad record with the next block; then the last block
+    may have no records.
 
     Raises:
-        DataLossError: A checksum is wrong or the file is cut off.
+        DataLossError: A checksum is wrong, or the file is cut off, with `on_error="fail"`.
     """
-    with _local_copy(path) as local:
-        share = min(1.0, Path(local).stat().st_size / max(1, _claimed_bytes(local)))
-        suits_tensorflow = _is_long(local) and not _has_large_records(path, local)
-        read = _read_by_tensorflow if suits_tensorflow else _read_by_frame
-        first_row = 0
-        for records in read(path, local, block_rows):
-            yield _block(path, first_row, records, share)
-            first_row += len(records)
+    content = FileContent(part.path, part.first_byte, part.end_byte)
+    check_crc = options.crc == "check"
+    row = part.first_row
+    damaged: list[BadRecord] = []
+    for found in scan_frames(content.chunks(), part.first_byte, check_crc=check_crc):
+        if isinstance(found, Run):
+            yield _block(part.path, row, found, content.share, damaged)
+            row += len(found.records)
+            damaged = []
+        elif options.on_error == "fail":
+            raise not_tfrecord(part.path, found.reason)
+        else:
+            damaged.append(_bad_record(part, row, found))
+            row += 1
+    if damaged:
+        nothing = Run(offsets=np.array([], np.int64), records=[])
+        yield _block(part.path, row, nothing, content.share, damaged)
 
 
-def _block(path: str, first_row: int, records: Any, share: float) -> RecordBlock:
-    num_bytes = framed_bytes(records)
-    return RecordBlock(
-        records=records,
-        num_rows=len(records),
-        framed_bytes=num_bytes,
-        input_bytes=int(num_bytes * share),
-        origins=(Origin(path=path, first_row=first_row, num_rows=len(records)),),
+def _block(
+    path: str, first_row: int, run: Run, share: float, damaged: list[BadRecord]
+) -> RecordBlock:
+    num_rows = len(run.records)
+    origin = Origin(path=path, first_row=first_row, num_rows=num_rows)
+    block = RecordBlock(
+        records=run.records,
+        offsets=run.offsets,
+        input_bytes=0,
+        origins=(origin,) if num_rows else (),
+        bad_records=tuple(damaged),
+    )
+    return replace(block, input_bytes=int(block.framed_bytes * share))
+
+
+def _bad_record(part: FilePart, row: int, damage: Damage) -> BadRecord:
+    message = damage.reason
+    if damage.record is None:
+        end = part.end_byte if damage.end_byte is None else damage.end_byte
+        lost = f"bytes {damage.first_byte} to {'the end' if end is None else end}"
+        message = f"{lost} cannot be read, however many records they were: {damage.reason}"
+    return BadRecord(
+        source_file=part.path,
+        source_row=row,
+        byte_offset=damage.first_byte,
+        stage=Stage.READ,
+        code=Code.DATA_LOSS.name,
+        message=message,
+        record=damage.record,
     )
 
 
-def _is_long(local_path: str) -> bool:
-    return Path(local_path).stat().st_size >= _SMALL_FILE_BYTES
-
-
-def _has_large_records(path: str, local_path: str) -> bool:
-    first = itertools.islice(verified_records(path, local_path), _NUM_SAMPLED)
-    return max(map(len, first), default=0) > _LARGE_RECORD_BYTES
-
-
-def _read_by_frame(path: str, local_path: str, block_rows: int) -> Iterator[list[bytes]]:
-    records: list[bytes] = []
-    num_bytes = 0
-    for record in verified_records(path, local_path):
-        records.append(record)
-        num_bytes += len(record)
-        if len(records) == block_rows or num_bytes >= _BLOCK_BYTES:
-            yield records
-            records, num_bytes = [], 0
-    if records:
-        yield records
-
-
-def _read_by_tensorflow(path: str, local_path: str, block_rows: int) -> Iterator[Any]:
-    tf = import_tensorflow()
-    compression = "GZIP" if is_gzip_file(local_path) else ""
-    dataset = tf.data.TFRecordDataset(
-        local_path, compression_type=compression, buffer_size=_READ_BUFFER_BYTES
+def not_tfrecord(path: str, reason: str) -> DataLossError:
+    """Returns the error for a file that is something else, or damaged."""
+    return DataLossError(
+        f"{path} is not TFRecord, or is corrupt: {reason}; give --input_format if it is something else"
     )
-    dataset = dataset.batch(min(block_rows, _BLOCK_ROWS)).with_options(_one_thread(tf))
-    num_bytes = 0
-    with _data_errors(path):
-        for records in dataset:
-            num_bytes += framed_bytes(records)
-            yield records
-    _check_complete(path, local_path, num_bytes)
-
-
-def _one_thread(tf: Any) -> Any:
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = 1  # the cores belong to the model
-    options.autotune.enabled = False
-    return options
-
-
-@contextmanager
-def _data_errors(path: str) -> Iterator[None]:
-    tf = import_tensorflow()
-    try:
-        yield
-    except tf.errors.DataLossError as error:
-        raise not_tfrecord(path, error.message.splitlines()[0]) from error
-
-
-def _check_complete(path: str, local_path: str, num_bytes: int) -> None:
-    """Checks that the whole file was read: TensorFlow takes one that ends in a header for its end.
-
-    Raises:
-        DataLossError: The file was cut off.
-    """
-    expected = _claimed_bytes(local_path)
-    if is_gzip_file(local_path) and expected != num_bytes % (1 << 32):
-        expected = _decompressed_bytes(path, local_path)  # it was cut off, or has members
-    elif is_gzip_file(local_path):
-        return
-    if expected != num_bytes:
-        raise not_tfrecord(path, f"it ends within a header at byte {num_bytes}")
-
-
-def _claimed_bytes(local_path: str) -> int:
-    """Returns the file's length, decompressed: of gzip what its end says, modulo 2**32."""
-    size = Path(local_path).stat().st_size
-    if not is_gzip_file(local_path):
-        return size
-    with Path(local_path).open("rb") as stream:
-        stream.seek(max(0, size - _LENGTH.size))
-        end = stream.read()
-    return int(_LENGTH.unpack(end)[0]) if len(end) == _LENGTH.size else 0
-
-
-def _decompressed_bytes(path: str, local_path: str) -> int:
-    with gzip_errors(path), gzip.open(local_path) as stream:
-        return sum(map(len, iter(lambda: stream.read(_READ_BUFFER_BYTES), b"")))
-
-
-@contextmanager
-def _local_copy(path: str) -> Iterator[str]:
-    """Yields a path that TensorFlow's reader can open; a remote file is spooled, in one read."""
-    if is_local(path):
-        yield path
-        return
-    with tempfile.NamedTemporaryFile(prefix="tfrecord-") as spool:
-        with file_system_for(path).open(path) as stream:
-            while block := stream.read(_READ_BUFFER_BYTES):
-                spool.write(block)
-        spool.flush()
-        yield spool.name
 
 
 def gather(blocks: Iterable[RecordBlock], wanted_rows: Callable[[], int]) -> Iterator[RecordBlock]:
-    """Yields the same records with neighbouring lists joined to `wanted_rows`, where memory allows."""
+    """Yields the same records in blocks of `wanted_rows`, smaller ones where memory demands it."""
     pending: list[RecordBlock] = []
     num_rows = num_bytes = 0
     for block in blocks:
-        if not isinstance(block.records, list):
-            yield from _joined(pending)
-            yield block
-            pending, num_rows, num_bytes = [], 0, 0
-            continue
         block_rows = wanted_rows()
         pending.append(block)
         num_rows, num_bytes = num_rows + block.num_rows, num_bytes + block.framed_bytes
-        if num_rows >= block_rows or num_bytes >= _BLOCK_BYTES:
-            (joined,) = _joined(pending)
-            yield joined.slice(0, min(block_rows, num_rows))
-            pending = [joined.slice(block_rows, num_rows)] if num_rows > block_rows else []
-            num_rows, num_bytes = max(0, num_rows - block_rows), sum(_sizes(pending))
-    yield from _joined(pending)
+        if num_rows < block_rows and num_bytes < _BLOCK_BYTES:
+            continue
+        joined = join_blocks(pending)
+        stop = num_rows - num_rows % block_rows or num_rows  # fewer rows, if they are large
+        for start in range(0, stop, block_rows):
+            yield joined.slice(start, min(start + block_rows, stop))
+        pending = [joined.slice(stop, num_rows)] if stop < num_rows else []
+        num_rows, num_bytes = num_rows - stop, sum(each.framed_bytes for each in pending)
+    if pending:
+        yield join_blocks(pending)
 
 
-def _sizes(blocks: Iterable[RecordBlock]) -> Iterator[int]:
-    return (block.framed_bytes for block in blocks)
-
-
-def _joined(blocks: list[RecordBlock]) -> list[RecordBlock]:
-    """Returns blocks of lists as one, or none if there are none."""
-    if len(blocks) < 2:
-        return blocks
-    joined = RecordBlock(
+def join_blocks(blocks: list[RecordBlock]) -> RecordBlock:
+    """Returns the records of all `blocks` (at least one) in order."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return RecordBlock(
         records=[record for block in blocks for record in block.records],
-        num_rows=sum(block.num_rows for block in blocks),
-        framed_bytes=sum(_sizes(blocks)),
+        offsets=np.concatenate([block.offsets for block in blocks]),
         input_bytes=sum(block.input_bytes for block in blocks),
         origins=tuple(origin for block in blocks for origin in block.origins),
+        bad_records=tuple(bad for block in blocks for bad in block.bad_records),
     )
-    return [joined]

@@ -1,0 +1,258 @@
+import csv
+import gzip
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servable_core.errors import DataLossError, InvalidArgumentError
+from tests import memory_file_system as memory
+from transforms.bad_records import Stage
+from transforms.formats.csv_files import count_rows, read_batches, read_schema
+
+_INT, _FLOAT, _TEXT = pa.int64(), pa.float64(), pa.string()
+
+
+@pytest.fixture(name="write")
+def _write(tmp_path):
+    def write(content, name="a.csv"):
+        content = content.encode() if isinstance(content, str) else content
+        (tmp_path / name).write_bytes(content)
+        return str(tmp_path / name)
+
+    return write
+
+
+def _schema(**types):
+    return pa.schema(list(types.items()))
+
+
+def _rows(path, schema, **kwargs):
+    """Returns the good rows, their numbers, and the bad records."""
+    batches = list(read_batches(path, schema, **kwargs))
+    rows = [row for each in batches for row in each.columns.to_pylist()]
+    numbers = [
+        row
+        for batch in batches
+        for each in batch.origins
+        for row in range(each.first_row, each.first_row + each.num_rows)
+    ]
+    assert {each.path for batch in batches for each in batch.origins} <= {path}
+    return rows, numbers, [bad for each in batches for bad in each.bad_records]
+
+
+class TestSchema:
+    def test_types(self, write):
+        """Types are those of the first rows' values; times stay text."""
+        path = write(
+            "i,f,b,s,n,d,t,e\n1,2.5,true,x,,2020-01-01,2020-01-01 10:00:00,\n-3,1,false,,,,,\n"
+        )
+        schema = _schema(i=_INT, f=_FLOAT, b=pa.bool_(), s=_TEXT, n=pa.null(), d=_TEXT, t=_TEXT)
+        assert read_schema(path).equals(schema.append(pa.field("e", pa.null())))
+
+    def test_no_utf8(self, write):
+        """Text in another encoding is bytes."""
+        assert read_schema(write(b"a\n\xff\n")).equals(_schema(a=pa.binary()))
+
+    @pytest.mark.parametrize("content", ["a,b\n", "\ufeffa,b\r\n\r\n"])
+    def test_header_only(self, write, content):
+        """A file with a header alone has columns, but no rows."""
+        path = write(content)
+        assert read_schema(path).names == ["a", "b"]
+        assert count_rows(path, 10) == 0
+        assert _rows(path, _schema(a=_INT)) == ([], [], [])
+
+    @pytest.mark.parametrize("content", ["", "\n\n", "\ufeff"])
+    def test_empty(self, write, content):
+        """A file without a header is no CSV."""
+        with pytest.raises(
+            DataLossError, match=r"cannot be read as CSV: .*must have a header line"
+        ):
+            read_schema(write(content))
+
+    @pytest.mark.parametrize("content", [b"PAR1\0\0\xff\n,,\n", "a\n1\n".encode("utf-16")])
+    def test_binary(self, write, content):
+        """Data in a binary format, or in UTF-16, are no CSV."""
+        with pytest.raises(DataLossError, match="it is binary, or not UTF-8"):
+            read_schema(write(content))
+
+    def test_missing_file(self, tmp_path):
+        """What the operating system says is passed on: it may pass by itself."""
+        with pytest.raises(FileNotFoundError):
+            read_schema(str(tmp_path / "nothing.csv"))
+
+
+class TestRows:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "a,b\n1,x\n2,y\n",
+            "a,b\n1,x\n2,y",
+            "a,b\r\n1,x\r\n2,y\r\n",
+            "\ufeffa,b\n1,x\n2,y\n",
+            'b,a\n"x","1"\ny,2\n',
+            "\na,c,b\n\n1,?,x\n\n\n2,,y\n\n",
+            "a,b\n 1,x\n2 ,y\n",
+        ],
+    )
+    def test_ways_to_write_it(self, write, content):
+        """Byte order marks, line ends, blank lines, quotes and more columns change nothing."""
+        rows, numbers, _ = _rows(write(content), _schema(b=_TEXT, a=_INT))
+        assert rows == [{"b": "x", "a": 1}, {"b": "y", "a": 2}]
+        assert numbers == [0, 1]
+
+    def test_quoted_fields(self, write):
+        """Quotes hold commas, newlines and quotes, and count as one row."""
+        path = write('a,b\n"x,\n""y"" ü",1\n"\r\n",2\n')
+        rows, numbers, _ = _rows(path, _schema(a=_TEXT, b=_INT))
+        assert [each["a"] for each in rows] == ['x,\n"y" ü', "\r\n"]
+        assert numbers == [0, 1]
+
+    def test_nulls(self, write):
+        """Empty fields are nulls, but empty texts in a column of text."""
+        path = write('i,f,b,s\n,,,\n ,,,""\n')
+        null = {"i": None, "f": None, "b": None, "s": ""}
+        rows, _, _ = _rows(path, _schema(i=_INT, f=_FLOAT, b=pa.bool_(), s=_TEXT))
+        assert rows == [null, null]
+
+    def test_numbers(self, write):
+        """Whole numbers are read as fractions where the plan says so; nan and inf are values."""
+        rows, _, _ = _rows(write("f\n1\nnan\n-inf\n1e3\n"), _schema(f=_FLOAT))
+        np.testing.assert_array_equal([each["f"] for each in rows], [1, np.nan, -np.inf, 1000])
+
+    def test_no_columns(self, write):
+        """Rows are counted when nothing of them is wanted."""
+        (batch,) = read_batches(write("a,a\n1,x\n2,y\n"), pa.schema([]))
+        assert (batch.num_rows, batch.columns.num_columns) == (2, 0)
+
+    @pytest.mark.parametrize("num_rows", [1, 3])
+    @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "b.csv"])
+    def test_limit(self, write, num_rows, name):
+        """No more rows come than are wanted, compressed by content or not."""
+        content = b"a\n" + b"".join(b"%d\n" % row for row in range(9))
+        path = write(content if name == "a.csv" else gzip.compress(content), name)
+        rows, numbers, _ = _rows(path, _schema(a=_INT), num_rows=num_rows)
+        assert [each["a"] for each in rows] == numbers == list(range(num_rows))
+        assert count_rows(path, num_rows) == num_rows
+        assert count_rows(path, 100) == 9
+
+    def test_many_blocks(self, write):
+        """Rows of a file of several blocks are numbered through, and its bytes are counted once."""
+        text = "x" * 1000
+        path = write("a,s\n" + "".join(f"{row},{text}\n" for row in range(10_000)))
+        batches = list(read_batches(path, _schema(a=_INT)))
+        assert len(batches) > 1
+        assert np.concatenate([each.columns["a"] for each in batches]).tolist() == list(
+            range(10_000)
+        )
+        firsts = [each.origins[0].first_row for each in batches]
+        assert firsts == np.cumsum([0, *(each.num_rows for each in batches)])[:-1].tolist()
+        assert sum(each.input_bytes for each in batches) == pytest.approx(10_070_000, rel=0.01)
+
+    def test_remote(self, write):
+        """Files in any store are read alike."""
+        memory.clear()
+        for name, content in (("a.csv", b"a\n1\n"), ("b.csv.gz", gzip.compress(b"a\n1\n"))):
+            memory.put(f"mem://bucket/{name}", content)
+            assert read_schema(f"mem://bucket/{name}").names == ["a"]
+            assert _rows(f"mem://bucket/{name}", _schema(a=_INT))[0] == [{"a": 1}]
+        memory.clear()
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.tuples(st.text(max_size=5), st.integers(-(2**63), 2**63 - 1)), max_size=20))
+    def test_any_text(self, tmp_path_factory, values):
+        """Any text comes back that Python's writer has quoted as needed."""
+        values = [(text.replace("\0", ""), number) for text, number in values]
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("s", "i"), *values])
+        path = tmp_path_factory.mktemp("csv") / "a.csv"
+        path.write_bytes(text.getvalue().encode("utf-8"))
+        rows, _, _ = _rows(str(path), _schema(s=_TEXT, i=_INT))
+        assert [(each["s"], each["i"]) for each in rows] == values
+
+
+class TestBadRows:
+    CONTENT = "a,b\n0,x\n1\n2,y\n3,y,z\noops,y\n5,\n6\n"
+
+    def test_reported(self, write):
+        """Rows that are malformed, or not of their types, are told apart from the good ones."""
+        rows, numbers, bad = _rows(
+            write(self.CONTENT), _schema(a=_INT, b=_TEXT), on_error="dead_letter"
+        )
+        assert [each["a"] for each in rows] == numbers == [0, 2, 5]
+        told = {each.source_row: each for each in bad}
+        assert sorted(told) == [1, 3, 4, 6]
+        assert told[1].message == "it has 1 fields, but the header has 2"
+        assert (told[3].record, told[6].record) == (b"3,y,z", b"6")
+        assert "column 'a'" in told[4].message
+        assert "'oops'" in told[4].message
+        assert told[4].record == b'{"a": "oops", "b": "y"}'
+        assert {each.stage for each in bad} == {Stage.PARSE}
+
+    @pytest.mark.parametrize("num_rows", range(1, 9))
+    def test_limit(self, write, num_rows):
+        """Bad rows count among those that are wanted, and none behind them is told."""
+        _, numbers, bad = _rows(
+            write(self.CONTENT), _schema(a=_INT), on_error="dead_letter", num_rows=num_rows
+        )
+        seen = sorted([*numbers, *(each.source_row for each in bad)])
+        assert seen == list(range(min(num_rows, 7)))
+
+    def test_error(self, write):
+        """By default the first bad row is an error that names it."""
+        path = write(self.CONTENT)
+        with pytest.raises(InvalidArgumentError, match=f"^row 1 of {path}: it has 1 fields"):
+            _rows(path, _schema(a=_INT))
+        assert _rows(path, _schema(a=_INT), num_rows=1)[1] == [0]
+
+    def test_later_blocks(self, write):
+        """A value of another type is found in any block, with its row."""
+        lines = [f"{row},{'x' * 1000}\n" for row in range(10_000)]
+        lines[9000] = "1.5,x\n"
+        lines[9001] = "1\n"
+        path = write("a,s\n" + "".join(lines))
+        assert read_schema(path).field("a").type == _INT
+        with pytest.raises(
+            InvalidArgumentError, match=rf"row 9000 of {path}: column 'a': .*'1\.5'"
+        ):
+            _rows(path, _schema(a=_INT))
+        _, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert [each.source_row for each in bad] == [9001, 9000]
+        assert numbers == [row for row in range(10_000) if row not in (9000, 9001)]
+
+    def test_all_bad(self, write):
+        """A file without one good row has bad records only."""
+        rows, _, bad = _rows(write("a\nx\ny\n"), _schema(a=_INT), on_error="dead_letter")
+        assert rows == []
+        assert [each.source_row for each in bad] == [0, 1]
+
+    def test_no_utf8(self, write):
+        """Bytes that are no text are bad in a column of text, and fine in one of bytes."""
+        path = write(b"a\nx\n\xff\n")
+        _, numbers, bad = _rows(path, _schema(a=_TEXT), on_error="dead_letter")
+        assert (numbers, bad[0].source_row) == ([0], 1)
+        assert _rows(path, _schema(a=pa.binary()))[0][1] == {"a": b"\xff"}
+
+
+class TestDamage:
+    def test_missing_column(self, write):
+        """A file that lacks a column has changed, or is another one."""
+        with pytest.raises(DataLossError, match="Column 'z'"):
+            _rows(write("a\n1\n"), _schema(z=_INT))
+
+    @pytest.mark.parametrize("keep", [-1, -8, 30])
+    def test_truncated_gzip(self, write, keep):
+        """A compressed file that is cut off is no shorter file."""
+        content = gzip.compress(b"a\n" + b"".join(b"%d\n" % row for row in range(9999)))
+        path = write(content[:keep], "a.csv.gz")
+        with pytest.raises(DataLossError, match=f"{path} is compressed, and damaged or cut off"):
+            _rows(path, _schema(a=_INT))
+
+    def test_open_quote(self, write):
+        """A quote that is never closed is an error, not a row of half a file."""
+        path = write('a\n"' + "1\n" * 5_000_000)
+        with pytest.raises(DataLossError, match="a row is longer than 4 MiB; is a quote never"):
+            _rows(path, _schema(a=_INT))

@@ -1,0 +1,239 @@
+import gzip
+import json
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servable_core.errors import DataLossError, InvalidArgumentError
+from tests import memory_file_system as memory
+from transforms.bad_records import Stage
+from transforms.formats.json_lines import count_rows, cut_lines, read_batches, read_schema
+
+_INT, _FLOAT, _TEXT = pa.int64(), pa.float64(), pa.string()
+
+
+@pytest.fixture(name="write")
+def _write(tmp_path):
+    def write(content, name="a.jsonl"):
+        content = content.encode() if isinstance(content, str) else content
+        (tmp_path / name).write_bytes(content)
+        return str(tmp_path / name)
+
+    return write
+
+
+def _schema(**types):
+    return pa.schema(list(types.items()))
+
+
+def _rows(path, schema, **kwargs):
+    """Returns the good rows, their numbers, and the bad records."""
+    batches = list(read_batches(path, schema, **kwargs))
+    rows = [row for each in batches for row in each.columns.to_pylist()]
+    numbers = [
+        row
+        for batch in batches
+        for each in batch.origins
+        for row in range(each.first_row, each.first_row + each.num_rows)
+    ]
+    assert {each.path for batch in batches for each in batch.origins} <= {path}
+    return rows, numbers, [bad for each in batches for bad in each.bad_records]
+
+
+class TestSchema:
+    def test_types(self, write):
+        """Keys of all first lines are columns; times stay text."""
+        path = write(
+            '{"i": 1, "f": 1, "s": "2020-01-01T00:00:00Z", "n": null}\n'
+            '{"f": 1.5, "l": [[1], []], "o": {"x": 1}, "b": true, "t": ["2020-01-01"]}\n'
+        )
+        lists = pa.list_(pa.list_(_INT))
+        expected = _schema(i=_INT, f=_FLOAT, s=_TEXT, n=pa.null(), l=lists)
+        schema = read_schema(path)
+        assert pa.schema(list(schema)[:5]).equals(expected)
+        assert schema.field("b").type == pa.bool_()
+        assert schema.field("t").type == pa.list_(_TEXT)
+
+    def test_most_lines_decide(self, write):
+        """A bad line among the first ones decides nothing."""
+        path = write('{"a": "x", "b": 1}\nwhat?\n' + '{"a": 1}\n' * 5 + '{"a": 1.5}\n')
+        assert read_schema(path).equals(_schema(a=_FLOAT, b=_INT))
+
+    @pytest.mark.parametrize("content", ["", "\n \n"])
+    def test_empty(self, write, content):
+        """A file without lines has no columns and no rows."""
+        path = write(content)
+        assert read_schema(path).names == []
+        assert _rows(path, _schema(a=_INT))[0] == []
+
+    @pytest.mark.parametrize(
+        "content", ['[{"a": 1},\n{"a": 2}]', "a,b\n1,2\n", "1\n", b"\xff\xfe{"]
+    )
+    def test_other_formats(self, write, content):
+        """A file without one good line is no JSON Lines."""
+        with pytest.raises(DataLossError, match=r"cannot be read as JSON Lines: .*on each line"):
+            read_schema(write(content))
+
+
+class TestRows:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            '{"a": 1, "b": "x"}\n{"a": 2, "b": "ü"}\n',
+            '{"b": "x", "a": 1}\r\n{"a": 2, "b": "\\u00fc"}',
+            '\ufeff{"a": 1, "b": "x"}\n{"a": 2, "b": "ü"}\n',
+            '\n{"a": 1, "b": "x", "c": [{}]}\n \t\r\n\n {"c": 1, "a": 2, "b": "ü"} \n',
+        ],
+    )
+    def test_ways_to_write_it(self, write, content):
+        """Byte order marks, line ends, blank lines, the order of keys and more keys change nothing."""
+        rows, numbers, _ = _rows(write(content), _schema(b=_TEXT, a=_INT))
+        assert rows == [{"b": "x", "a": 1}, {"b": "ü", "a": 2}]
+        assert numbers == [0, 1]
+
+    def test_nulls(self, write):
+        """A key that is missing is as a null; an empty text is a text."""
+        rows, _, _ = _rows(write('{"a": null}\n{}\n{"s": ""}\n'), _schema(a=_INT, s=_TEXT))
+        assert [list(each.values()) for each in rows] == [[None, None], [None, None], [None, ""]]
+
+    def test_lists(self, write):
+        """Lists of any length and depth are read; whole numbers as fractions, if so planned."""
+        path = write('{"a": [[1, 2.5], []]}\n{"a": null}\n{"a": [[null]]}\n')
+        rows, _, _ = _rows(path, _schema(a=pa.list_(pa.list_(_FLOAT))))
+        assert [each["a"] for each in rows] == [[[1.0, 2.5], []], None, [[None]]]
+
+    def test_no_columns(self, write):
+        """Rows are counted when nothing of them is wanted."""
+        (batch,) = read_batches(write('{"a": 1}\n{}\n'), pa.schema([]))
+        assert (batch.num_rows, batch.columns.num_columns) == (2, 0)
+
+    @pytest.mark.parametrize("num_rows", [1, 3])
+    @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "b.jsonl"])
+    def test_limit(self, write, num_rows, name):
+        """No more rows come than are wanted, compressed by content or not."""
+        content = b"".join(b'{"a": %d}\n\n' % row for row in range(9))
+        path = write(content if name == "a.jsonl" else gzip.compress(content), name)
+        rows, numbers, _ = _rows(path, _schema(a=_INT), num_rows=num_rows)
+        assert [each["a"] for each in rows] == numbers == list(range(num_rows))
+        assert (count_rows(path, num_rows), count_rows(path, 100)) == (num_rows, 9)
+
+    def test_many_blocks(self, write):
+        """Lines across blocks, and longer than one, are whole."""
+        lengths = [10, 3_000_000, 500_000, 0, 1_200_000, 10]
+        lines = [json.dumps({"a": index, "s": "x" * size}) for index, size in enumerate(lengths)]
+        path = write("\n".join(lines))
+        batches = list(read_batches(path, _schema(a=_INT, s=_TEXT)))
+        assert len(batches) > 2
+        texts = [text for each in batches for text in each.columns["s"].to_pylist()]
+        assert list(map(len, texts)) == lengths
+        assert sum(each.input_bytes for each in batches) == sum(map(len, lines)) + len(lines) - 1
+
+    def test_remote(self):
+        """Files in any store are read alike."""
+        memory.clear()
+        content = b'{"a": 1}\n'
+        for name, stored in (("a.jsonl", content), ("b.jsonl.gz", gzip.compress(content))):
+            memory.put(f"mem://bucket/{name}", stored)
+            assert read_schema(f"mem://bucket/{name}").names == ["a"]
+            assert _rows(f"mem://bucket/{name}", _schema(a=_INT))[0] == [{"a": 1}]
+        memory.clear()
+
+    def test_long_lines(self, write, monkeypatch):
+        """A file without line ends is not read into memory without end."""
+        monkeypatch.setattr("transforms.formats.json_lines._MAX_LINE_BYTES", 2 << 20)
+        path = write('{"a": "' + "x" * (5 << 20) + '"}')
+        with pytest.raises(DataLossError, match="a line longer than 2 MiB"):
+            _rows(path, _schema(a=_TEXT))
+
+
+_VALUES = st.fixed_dictionaries(
+    {"i": st.none() | st.integers(-(2**63), 2**63 - 1), "s": st.none() | st.text(max_size=4)}
+)
+_LINES = st.one_of(
+    _VALUES.map(lambda each: (json.dumps(each), each)),
+    _VALUES.map(lambda each: (json.dumps(each, ensure_ascii=False), each)),
+    st.sampled_from([("", None), (" \t", None), ("\r", None)]),
+    st.sampled_from(
+        [(text, "bad") for text in ("{", "[]", "7", '{"i": "x"}', '{"i": 1.5}', '{"s": 1}', "}{")]
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(_LINES, max_size=12), st.integers(1, 60), st.booleans())
+def test_any_lines_in_any_ranges(tmp_path_factory, lines, range_bytes, ends):
+    """Good and bad lines are told apart and numbered alike, read at once or by ranges."""
+    content = "\n".join(text for text, _ in lines) + ("\n" if ends else "")
+    path = tmp_path_factory.mktemp("lines") / "a.jsonl"
+    path.write_bytes(content.encode())
+    counted = [(text, value) for text, value in lines if value is not None]
+    good = {row: value for row, (_, value) in enumerate(counted) if value != "bad"}
+    bad = {row: text.encode() for row, (text, value) in enumerate(counted) if value == "bad"}
+    schema = _schema(i=_INT, s=_TEXT)
+
+    def check(results):
+        told = {row: value for each in results for value, row in zip(*each[:2], strict=True)}
+        assert told == good
+        records = [each for result in results for each in result[2]]
+        assert {each.source_row: each.record for each in records} == bad
+        for each in records:
+            assert content.encode()[each.byte_offset :].startswith(each.record)
+
+    check([_rows(str(path), schema, on_error="dead_letter")])
+    ranges = cut_lines(str(path), range_bytes)
+    assert sum(each.num_rows for each in ranges) == len(counted) == count_rows(str(path), 99)
+    check(
+        [
+            _rows(
+                str(path),
+                schema,
+                first_byte=each.first_byte,
+                end_byte=each.end_byte,
+                first_row=each.first_row,
+                num_rows=each.num_rows,
+                on_error="dead_letter",
+            )
+            for each in ranges
+        ]
+    )
+
+
+class TestBadLines:
+    CONTENT = '{"a": 0}\n{"a": 1\n\n{"a": 2}\n{"a": "x"}\n{"a": 4} {"a": 4}\n'
+
+    def test_reported(self, write):
+        """A bad line comes with its row, its bytes, where they are, and why."""
+        rows, _, bad = _rows(write(self.CONTENT), _schema(a=_INT), on_error="dead_letter")
+        assert [each["a"] for each in rows] == [0, 2]
+        assert [each.source_row for each in bad] == [1, 3, 4]
+        assert [each.record for each in bad] == [b'{"a": 1', b'{"a": "x"}', b'{"a": 4} {"a": 4}']
+        assert bad[0].byte_offset == 9
+        assert bad[1].message == "Column(/a) changed from number to string"
+        assert "one whole JSON object" in bad[2].message
+        assert {each.stage for each in bad} == {Stage.PARSE}
+
+    def test_error(self, write):
+        """By default the first bad line is an error that names it."""
+        path = write(self.CONTENT)
+        with pytest.raises(
+            InvalidArgumentError, match=rf"^row 1 of {path}: .*--on_error=dead_letter$"
+        ):
+            _rows(path, _schema(a=_INT))
+
+    def test_no_utf8(self, write):
+        """Bytes that are no text are bad."""
+        path = write(b'{"a": "x"}\n{"a": "\xff"}\n')
+        _, numbers, bad = _rows(path, _schema(a=_TEXT), on_error="dead_letter")
+        assert (numbers, bad[0].message) == ([0], "it is not UTF-8")
+
+    def test_object_on_several_lines(self, write):
+        """Pretty-printed JSON is refused, although Arrow would read it: rows are lines."""
+        _, numbers, bad = _rows(write('{\n"a": 1\n}\n'), _schema(a=_INT), on_error="dead_letter")
+        assert (numbers, [each.source_row for each in bad]) == ([], [0, 1, 2])
+
+
+def test_compressed_files_are_not_cut(write):
+    """A compressed file can be read from its start only."""
+    assert cut_lines(write(gzip.compress(b'{"a": 1}\n' * 9)), 10) == []

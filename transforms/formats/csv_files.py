@@ -1,0 +1,226 @@
+"""CSV with a header line, plain or gzip: read as text, and converted to the planned types here.
+
+Rows are numbered behind the header, blank lines left out. An empty field is a null, but in a column
+of text an empty text. Quoted fields may contain commas, quotes (doubled) and newlines, so a file
+cannot be entered in the middle, and is read whole.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+
+from servable_core.batching.row_isolation import run_isolated
+from servable_core.errors import DataLossError
+from transforms.bad_records import BadRecord
+from transforms.formats.text_files import FAIL, TextFile, bad_line, open_text, settle
+from transforms.input_batch import InputBatch, only_rows
+from transforms.row_numbers import numbers_between, origins_of
+
+_BLOCK_BYTES = 4 << 20
+_HEAD_BYTES = 1 << 20
+_PEEKED_BYTES = 4096
+_FIRST_LINE = 2  # Arrow counts the header as line 1
+_QUOTED_ROW = re.compile(r"(?<=, got )(\d+):.*")
+# Number, what is wrong with it, and its text.
+_Row = tuple[int, str, bytes]
+_INFERRED = (pa.int64(), pa.float64(), pa.bool_(), pa.string(), pa.binary(), pa.null())
+
+
+def read_schema(path: str) -> pa.Schema:
+    """Returns the columns in the header, and the types of the first rows' values.
+
+    Types are int64, float64, bool and string; binary where text is not UTF-8; and null where there
+    are no values. Dates and times remain strings.
+
+    Raises:
+        DataLossError: The file is no CSV.
+    """
+    _check_text(path)
+    with open_text(path) as file, _csv_errors(path):
+        reader = _open(file, _HEAD_BYTES, None, [])
+        return pa.schema(
+            [
+                (field.name, field.type if field.type in _INFERRED else pa.string())
+                for field in reader.schema
+            ]
+        )
+
+
+def _check_text(path: str) -> None:
+    """Checks that the file is not binary, of which Arrow would make the oddest columns."""
+    with open_text(path) as file:
+        if b"\0" in file.stream.read(_PEEKED_BYTES):
+            raise DataLossError(
+                f"{path} cannot be read as CSV: it is binary, or not UTF-8. Give --input_format if it is something else"
+            )
+
+
+def count_rows(path: str, at_most: int) -> int:
+    """Returns the number of rows, good and bad, but no more than `at_most`."""
+    num_rows = 0
+    for batch in _read(path, pa.schema([])):
+        num_rows += batch.num_rows + len(batch.bad_records)
+        if num_rows >= at_most:
+            return at_most
+    return num_rows
+
+
+def read_batches(
+    path: str, schema: pa.Schema, *, num_rows: int | None = None, on_error: str = FAIL
+) -> Iterator[InputBatch]:
+    """Yields rows in order, about 4 MiB at a time, parsed on the caller's thread.
+
+    Args:
+        path: The file.
+        schema: Columns wanted, and their types; others are not converted.
+        num_rows: How many rows, good and bad, are wanted; None for all.
+        on_error: What happens when a row has too few or too many fields, or a value is not of its
+            type: "fail", or "dead_letter", which reports it beside the rows.
+
+    Raises:
+        InvalidArgumentError: A row is bad, with "fail".
+        DataLossError: The file is damaged, or a column is missing.
+    """
+    return settle(_read(path, schema), num_rows, on_error)
+
+
+def _read(path: str, schema: pa.Schema) -> Iterator[InputBatch]:
+    # With no columns, rows are counted, for which Arrow must read some.
+    names = schema.names or read_schema(path).names
+    invalid: list[_Row] = []  # with a wrong number of fields; the reader puts them in here
+    with open_text(path) as file, _csv_errors(path):
+        reader = _open(file, _BLOCK_BYTES, dict.fromkeys(names, pa.binary()), invalid)
+        row = position = 0
+        for texts in reader:
+            last, position = position, file.position()
+            malformed = _take_before(invalid, row, texts.num_rows)
+            rows = numbers_between(
+                row, texts.num_rows, np.array([each[0] for each in malformed], np.int64)
+            )
+            row += texts.num_rows + len(malformed)
+            columns, good_rows, unfit = _converted(path, texts, rows, schema)
+            yield InputBatch(
+                columns=columns,
+                input_bytes=position - last,
+                origins=origins_of(path, good_rows),
+                bad_records=(*_malformed(path, malformed), *unfit),
+            )
+        if invalid:
+            bad_records = _malformed(path, invalid)
+            yield InputBatch(columns=_no_rows(schema), bad_records=bad_records)
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema) if schema.names else only_rows(0)
+
+
+def _open(
+    file: TextFile, block_bytes: int, columns: Mapping[str, pa.DataType] | None, invalid: list[_Row]
+) -> pcsv.CSVStreamingReader:
+    """Opens the file for reading `columns`; with none, types are guessed."""
+
+    def skip(row: pcsv.InvalidRow) -> str:
+        words = f"it has {row.actual_columns} fields, but the header has {row.expected_columns}"
+        invalid.append((row.number - _FIRST_LINE, words, row.text.encode()))
+        return "skip"
+
+    return pcsv.open_csv(
+        file.stream,
+        read_options=pcsv.ReadOptions(block_size=block_bytes, use_threads=False),
+        parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        convert_options=pcsv.ConvertOptions(
+            column_types=columns,
+            include_columns=list(columns or ()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _take_before(invalid: list[_Row], row: int, num_rows: int) -> list[_Row]:
+    """Removes, and returns, those that lie before the last of `num_rows` good rows from `row` on."""
+    taken: list[_Row] = []
+    while invalid and invalid[0][0] < row + num_rows + len(taken):
+        taken.append(invalid.pop(0))
+    return taken
+
+
+def _malformed(path: str, invalid: Sequence[_Row]) -> tuple[BadRecord, ...]:
+    return tuple(bad_line(path, row, words, text, None) for row, words, text in invalid)
+
+
+def _converted(
+    path: str, texts: pa.RecordBatch, rows: np.ndarray, schema: pa.Schema
+) -> tuple[pa.RecordBatch, np.ndarray, tuple[BadRecord, ...]]:
+    """Returns the rows whose values are of their types, which rows these are, and the others."""
+    num_rows = texts.num_rows
+    if not schema.names:
+        return only_rows(num_rows), rows, ()
+    segments, _ = run_isolated(partial(_convert, texts, schema), num_rows, num_rows)
+    good = [each.result for each in segments if each.result is not None]
+    bad = [each for each in segments if each.error is not None]
+    bad_records = tuple(
+        bad_line(path, int(rows[each.start]), str(each.error), _as_json(texts, each.start), None)
+        for each in bad
+    )
+    columns = pa.concat_batches(good) if good else _no_rows(schema)
+    return columns, np.delete(rows, [each.start for each in bad]), bad_records
+
+
+def _convert(
+    texts: pa.RecordBatch, schema: pa.Schema, start: int, stop: int, _max_rows: int
+) -> pa.RecordBatch:
+    part = texts.slice(start, stop - start)
+    return pa.RecordBatch.from_arrays(
+        [_values(part.column(field.name), field) for field in schema], schema=schema
+    )
+
+
+def _values(texts: pa.Array, field: pa.Field) -> pa.Array:
+    try:
+        if pa.types.is_binary(field.type):
+            return texts.fill_null(b"")
+        strings = texts.cast(pa.string())
+        return strings.fill_null("") if pa.types.is_string(field.type) else _parsed(strings, field)
+    except pa.ArrowInvalid as error:
+        raise pa.ArrowInvalid(f"column {field.name!r}: {error}") from error
+
+
+def _parsed(strings: pa.Array, field: pa.Field) -> pa.Array:
+    try:
+        return strings.cast(field.type)
+    except pa.ArrowInvalid:
+        trimmed = pc.utf8_trim_whitespace(strings)
+        return pc.if_else(pc.equal(trimmed, ""), None, trimmed).cast(field.type)
+
+
+def _as_json(texts: pa.RecordBatch, row: int) -> bytes:
+    (fields,) = texts.slice(row, 1).to_pylist()
+    text = {name: each and each.decode("utf-8", "replace") for name, each in fields.items()}
+    return json.dumps(text, ensure_ascii=False).encode()
+
+
+@contextmanager
+def _csv_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError) as error:
+        words = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else _words(error)
+        raise DataLossError(
+            f"{path} cannot be read as CSV: {words}; it must have a header line. Give --input_format if it is something else"
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    if "straddling object" in str(error):
+        return f"a row is longer than {_BLOCK_BYTES >> 20} MiB; is a quote never closed?"
+    message = _QUOTED_ROW.sub(r"\1", str(error).strip("'\"").split("\n", 1)[0]).rstrip(". ")
+    return "".join(sign for sign in message if sign.isprintable())
