@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test test-long check bench fmt lock clean
+.PHONY: help demo test test-long check bench bench-batching fmt lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -37,6 +37,10 @@ check: $(STAMP) ## lint, types, import contracts, README and docs examples
 
 bench: $(STAMP) ## throughput against the hand-written loop and the rivals
 	$(BIN)/python -m benchmarks.run
+
+bench-batching: $(STAMP) ## cost of batching, and how well automatic batch sizes choose
+	$(BIN)/python -m benchmarks.batch_scheduler
+	$(BIN)/python -m benchmarks.auto_batch_size
 
 fmt: $(STAMP) ## format, and mend what the linter can
 	$(BIN)/ruff format --quiet
