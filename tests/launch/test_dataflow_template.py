@@ -297,7 +297,7 @@ class TestStagedPipeline:
 
 def _manifest(output: Path) -> dict:
     manifest = json.loads((output / "_manifest.json").read_text())
-    differing = ("plan_id", "timings", "peak_rss_bytes", "batches")
+    differing = ("plan_id", "timings", "peak_rss_bytes", "batches", "batching")
     return {name: value for name, value in manifest.items() if name not in differing}
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 
 from pipelines.options import PrecomputeOptions
 from pipelines.precompute import JobFailedError, run
+from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from tests.datasets import to_examples, write_parquet
 from tests.jobs import read_output, run_job
 from tests.models import save_signatures
@@ -23,7 +23,7 @@ _LIMITS = {1: 600.0, 2: 900.0}
 
 def _save_limited(base_path, version):
     """Saves a model that refuses values of its limit and more."""
-    limit = _LIMITS[version]
+    tf, limit = import_tensorflow(), _LIMITS[version]
 
     def call(x):
         fits = tf.debugging.assert_less(x, tf.constant(limit), message="too large")
@@ -184,6 +184,7 @@ class TestTFRecord:
         records[20] = b"\xffno example"
         (tmp_path / "in").mkdir()
         path = tmp_path / "in" / "a.tfrecord"
+        tf = import_tensorflow()
         with tf.io.TFRecordWriter(str(path)) as writer:
             for record in records:
                 writer.write(record)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import crc32c
 import numpy as np
 
-from servable_core.runtime.masked_crc32c import masked_crc32c
+from servable_core.runtime.masked_crc32c import masked, masked_crc32c
 from transforms.formats.tfrecord_content import DecompressionError
 
 HEADER_BYTES = 12  # length of the record, checksum of the length
@@ -164,7 +164,7 @@ def num_good_headers(content: bytes, starts: np.ndarray) -> int:
         return 0
     headers = _windows(content, HEADER_BYTES)[starts]
     stored = np.ascontiguousarray(headers[:, 8:]).view("<u4")[:, 0]
-    wrong = _mask(_length_crcs(headers[:, :8])) != stored
+    wrong = masked(_length_crcs(headers[:, :8])) != stored
     return int(wrong.argmax()) if wrong.any() else len(starts)
 
 
@@ -202,18 +202,13 @@ def _wrong_records(content: bytes, bounds: np.ndarray, records: list[bytes]) -> 
         return []
     computed = np.fromiter(map(crc32c.crc32c, records), np.uint32, len(records))
     footers = _windows(content, FOOTER_BYTES)[bounds[1:] - FOOTER_BYTES]
-    wrong: list[int] = np.flatnonzero(_mask(computed) != footers.view("<u4")[:, 0]).tolist()
+    wrong: list[int] = np.flatnonzero(masked(computed) != footers.view("<u4")[:, 0]).tolist()
     return wrong
 
 
 def _windows(content: bytes, size: int) -> np.ndarray:
     """Returns a view: all stretches of `size` bytes, by where they begin."""
     return np.lib.stride_tricks.sliding_window_view(np.frombuffer(content, np.uint8), size)
-
-
-def _mask(crcs: np.ndarray) -> np.ndarray:
-    masked: np.ndarray = ((crcs >> np.uint32(15)) | (crcs << np.uint32(17))) + np.uint32(0xA282EAD8)
-    return masked
 
 
 def _length_crcs(lengths: np.ndarray) -> np.ndarray:

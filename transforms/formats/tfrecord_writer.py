@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from servable_core.errors import DataLossError
-from servable_core.runtime.masked_crc32c import masked_crc32c
+from servable_core.runtime.masked_crc32c import masked, masked_crc32c
 from transforms.formats.example_bytes import to_examples
 from transforms.formats.message_bytes import content_of, of_array, of_matrix
 from transforms.formats.part_writer import PartWriter, RowTensors
@@ -25,7 +25,6 @@ _CHECKSUM = np.dtype("<u4")
 _LENGTH = struct.Struct("<Q")
 _GZIP_SUFFIX = ".gz"
 _BUFFER_BYTES = 1 << 20
-_MASK_DELTA = np.uint32(0xA282EAD8)
 
 
 def example_writer(sink: DigestingSink, *, with_gzip: bool = False) -> PartWriter:
@@ -60,7 +59,7 @@ def _checksums(content: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Returns `masked_crc32c` of each record; hashing alone takes a call for each."""
     view, crc = content.data, crc32c.crc32c
     crcs = np.array([crc(view[start:end]) for start, end in pairwise(offsets.tolist())], np.uint32)
-    return (((crcs >> 15) | (crcs << 17)) + _MASK_DELTA).astype(_CHECKSUM)
+    return masked(crcs).astype(_CHECKSUM)
 
 
 def count_frames(path: str) -> int:
