@@ -18,6 +18,8 @@ class CalibrationOptions:
         num_windows: Windows per size; their median counts, so that one hiccup does not.
         num_settling_batches: Batches of a new size that pass before its first window.
         min_gain: How much better, in parts of one, another size must be to be preferred.
+        max_batches_passed_over: After so many batches in a row that were not full, nobody can tell
+            what this size does: what was measured until then decides.
     """
 
     window_secs: float = 0.1
@@ -25,9 +27,10 @@ class CalibrationOptions:
     num_windows: int = 3
     num_settling_batches: int = 4
     min_gain: float = 0.02
+    max_batches_passed_over: int = 512
 
     def __post_init__(self) -> None:
-        for name in ("window_batches", "num_windows"):
+        for name in ("window_batches", "num_windows", "max_batches_passed_over"):
             if getattr(self, name) < 1:
                 raise InvalidArgumentError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
@@ -104,8 +107,10 @@ class AutoBatchSize:
             is_full: Whether it had the size that batches should have. Another one is a tail, or was
                 cut earlier: it counts as work done while the windows of this size run.
         """
-        if self._is_frozen:
+        if self._is_frozen or (not is_full and self.pass_over()):
             return
+        if is_full:
+            self._num_passed_over = 0
         if self._num_settling:
             self._num_settling -= is_full
             return
@@ -118,6 +123,19 @@ class AutoBatchSize:
         if len(self._window_rates) == self._options.num_windows:
             self._rates[self.size] = statistics.median(self._window_rates)
             self._climb()
+
+    def pass_over(self) -> bool:
+        """Notes a batch that tells nothing of this size; returns whether its windows are given up.
+
+        That is after many in a row. If other sizes were measured, the best of them is final.
+        """
+        self._num_passed_over += 1
+        if self._num_passed_over < self._options.max_batches_passed_over:
+            return False
+        if self._measured():
+            self._freeze()
+        self._restart()
+        return True
 
     def limit(self, max_size: int) -> None:
         """Never uses more than `max_size` again, or the lowest rung if that is more."""
@@ -132,13 +150,25 @@ class AutoBatchSize:
 
     def _climb(self) -> None:
         """Moves to the next size to measure, or to the preferred one for good."""
-        measured = [i for i, size in enumerate(self._sizes) if size in self._rates]
-        good = [i for i in measured if not self._is_worse(i)]
-        preferred = min(good, key=lambda i: abs(i - self._first_index))
-        next_index = self._next_unmeasured(measured[0], measured[-1], preferred)
-        self._is_frozen = next_index is None
-        self._index = preferred if next_index is None else next_index
+        measured = self._measured()
+        next_index = self._next_unmeasured(measured[0], measured[-1], self._preferred())
+        if next_index is None:
+            self._freeze()
+        else:
+            self._index = next_index
         self._restart()
+
+    def _freeze(self) -> None:
+        self._index = self._preferred()
+        self._is_frozen = True
+
+    def _measured(self) -> list[int]:
+        return [i for i, size in enumerate(self._sizes) if size in self._rates]
+
+    def _preferred(self) -> int:
+        """Returns the rung nearest to the first of those that are about as good as the best."""
+        good = [i for i in self._measured() if not self._is_worse(i)]
+        return min(good, key=lambda i: abs(i - self._first_index))
 
     def _next_unmeasured(self, lowest: int, highest: int, preferred: int) -> int | None:
         """Returns the rung to try next: above while that gains, then below while that gains.
@@ -165,6 +195,7 @@ class AutoBatchSize:
         )
 
     def _restart(self) -> None:
+        self._num_passed_over = 0
         self._num_settling = self._options.num_settling_batches
         self._window_rates: list[float] = []
         self._start_window()

@@ -16,7 +16,10 @@ _UNBOUNDED = sys.maxsize
 _NOT_RAGGED = 0
 _MEMORY_CHECK_SECS = 0.5
 _MEMORY_RELIEF_SECS = 5.0
-_NEARLY_FULL = 0.75
+# How often the batches of a length are halved: those of a sixteenth are not what fills memory.
+_MAX_RELIEFS = 4
+# Readers cut files into batches that are half full or more, and rather pass on than copy.
+_NEARLY_FULL = 0.5
 # Few shapes, and yet little work for a short tail: it is padded to an eighth, or to the whole.
 _TAIL_FRACTION = 8
 
@@ -65,7 +68,8 @@ class BatchSizing:
 
     Lengths are those that rows are padded to; 0 stands for inputs that are not ragged. With ragged
     inputs, calibration watches the batches of one length, the first that is `probed`, and the
-    others follow when it has come to an end: so the shapes stay few.
+    others follow when it has come to an end: so the shapes stay few. If no more full batches of
+    that length come before anything was measured, it watches another one.
     """
 
     def __init__(self, options: SizingOptions, is_memory_short: Callable[[], bool]) -> None:
@@ -84,6 +88,7 @@ class BatchSizing:
         self._ceilings: dict[int, int] = {}  # Rows that memory allows, by length.
         self._targets: dict[int, int] = {}  # What was computed since the last change, by length.
         self._listed: dict[int, set[int]] = {}  # Rows to pad to, by length.
+        self._num_reliefs: dict[int, int] = {}  # By length.
         self._last_end_secs: float | None = None
         self._next_check_secs = 0.0
 
@@ -147,6 +152,8 @@ class BatchSizing:
                 auto.record(num_rows, now - last, is_full=is_full)
             elif num_rows == target and length == self._probed_length:
                 auto.record(num_rows * length, run_secs, is_full=True)
+            elif auto.pass_over():
+                self._probed_length = None  # its rows do not come any more
             self._targets = {}
 
     def note_ceiling(self, length: int, num_rows: int) -> None:
@@ -160,16 +167,19 @@ class BatchSizing:
     def relieve_memory(self, length: int, now: float) -> None:
         """Halves the batches of a length if memory is short; to be called before each of them.
 
-        It takes a while until that shows, so it is not done again at once.
+        It takes a while until that shows, so it is not done again at once. Nor is it done without
+        end: where memory stays short all the same, something else than batches has it.
         """
         if now < self._next_check_secs:
             return
         with self._lock:
             self._next_check_secs = now + _MEMORY_CHECK_SECS
         num_rows = self.target_rows(length)
-        if num_rows > 1 and self._is_memory_short():
+        may_halve = num_rows > 1 and self._num_reliefs.get(length, 0) < _MAX_RELIEFS
+        if may_halve and self._is_memory_short():
             with self._lock:
                 self._next_check_secs = now + _MEMORY_RELIEF_SECS
+                self._num_reliefs[length] = self._num_reliefs.get(length, 0) + 1
             self.note_ceiling(length, num_rows // 2)
 
     def report(self) -> BatchSizeReport | None:

@@ -291,6 +291,14 @@ class BatchingSession:
         tasks = [task for task in batch.tasks if task.claim(now)]
         if len(tasks) < len(batch.tasks):
             self._recorder.count("num_dropped", len(batch.tasks) - len(tasks))
+        try:
+            self._run_claimed(tasks)
+        except BaseException as error:  # a callback's, say: whatever it is, nobody waits for ever
+            for task in tasks:
+                task.fail(error)
+            raise
+
+    def _run_claimed(self, tasks: Sequence[SessionTask]) -> None:
         for group in group_by_layout(tasks, self._run_options.unbatched_inputs):
             if self._watch is None:
                 self._runner.run_tasks(group)

@@ -16,11 +16,13 @@ def num_rows(inputs: Mapping[str, Any], session_name: str, unbatched: Collection
     """Returns the first dimension that all of `inputs` share, those in `unbatched` aside.
 
     Raises:
-        InvalidArgumentError: There is no input, one has no first dimension, or they differ.
+        InvalidArgumentError: There is no input, one has no first dimension, or they differ; or one
+            in `unbatched` is no array.
     """
     rows = None
     for name, value in inputs.items():
         if name in unbatched:
+            _check_array(name, value, session_name)
             continue
         shape: Sequence[int] = getattr(value, "shape", ())
         if not len(shape):
@@ -90,6 +92,15 @@ def _layout(task: SessionTask, unbatched: Collection[str]) -> tuple[bool, dict[s
         else (getattr(value, "dtype", None), value.shape[1:])
         for name, value in task.inputs.items()
     }
+
+
+def _check_array(name: str, value: Any, session_name: str) -> None:
+    try:
+        np.asarray(value)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"{session_name}: input {name!r} must be an array, got {value!r}: {error}"
+        ) from error
 
 
 def _content(value: Any) -> tuple[Any, ...]:

@@ -28,7 +28,8 @@ class TaskFuture(Future[T]):
     def __init__(self) -> None:
         # Not that of the base, which makes the condition. These are all of its attributes.
         self._lock = threading.Lock()
-        self._state = _PENDING  # Guarded by _lock, as all below.
+        # Guarded by _lock, as all below; a state that is done is final, and may be seen without.
+        self._state = _PENDING
         self._result: Any = None
         self._exception: BaseException | None = None
         self._waiters: list[Any] = []
@@ -99,8 +100,7 @@ class TaskFuture(Future[T]):
     @override
     def set_result(self, result: T) -> None:
         with self._lock:
-            self._finish_locked()
-            self._result = result
+            self._finish_locked(result, None)
             for waiter in self._waiters:
                 waiter.add_result(self)
             self._wake_locked()
@@ -109,17 +109,18 @@ class TaskFuture(Future[T]):
     @override
     def set_exception(self, exception: BaseException | None) -> None:
         with self._lock:
-            self._finish_locked()
-            self._exception = exception
+            self._finish_locked(None, exception)
             for waiter in self._waiters:
                 waiter.add_exception(self)
             self._wake_locked()
         self._call_back()
 
-    def _finish_locked(self) -> None:
+    def _finish_locked(self, result: Any, exception: BaseException | None) -> None:
         if self._state in _DONE:
             raise InvalidStateError(f"a future that is {self._state} cannot be finished")
-        self._state = _FINISHED
+        self._result = result
+        self._exception = exception
+        self._state = _FINISHED  # last: whoever sees it, without the lock, takes what it stands for
 
     def _wake_locked(self) -> None:
         for sleeper in self._sleepers:

@@ -151,3 +151,30 @@ def test_malformed_options_are_errors(name):
     """The message names the option."""
     with pytest.raises(InvalidArgumentError, match=f"{name} must be 1 or more, got 0"):
         CalibrationOptions(**{name: 0})
+
+
+def test_size_that_traffic_does_not_fill_is_given_up():
+    """What was measured by then decides; before anything was, it goes on watching."""
+    auto = AutoBatchSize(LADDER, 32)
+    given_up = CalibrationOptions().max_batches_passed_over
+    for _ in range(given_up):
+        auto.record(1, 0.001, is_full=False)
+    assert not auto.is_frozen
+    while auto.size == 32:
+        auto.record(32, 0.01, is_full=True)
+    for _ in range(given_up):
+        assert not auto.is_frozen
+        auto.record(33, 0.01, is_full=False)
+    assert auto.is_frozen
+    assert auto.size == 32
+    assert list(auto.report().curve) == [32]
+
+
+def test_full_batches_among_others_keep_a_size():
+    """Only batches in a row say that none will come."""
+    auto = AutoBatchSize(LADDER, 32, CalibrationOptions(max_batches_passed_over=2))
+    for _ in range(500):
+        auto.record(auto.size, 0.01, is_full=True)
+        auto.record(1, 0.001, is_full=False)
+    assert auto.is_frozen
+    assert len(auto.report().curve) > 1

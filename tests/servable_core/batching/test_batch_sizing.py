@@ -87,6 +87,16 @@ def test_short_memory_leaves_one_row():
     assert sizes.target_rows(0) == 1
 
 
+def test_short_memory_that_halving_does_not_relieve_is_left():
+    """Whatever fills it, it is not a batch of a sixteenth; other lengths have halvings of their own."""
+    sizes = sizing(is_memory_short=lambda: True)
+    for now in range(0, 100, 10):
+        sizes.relieve_memory(0, float(now))
+    assert [sizes.target_rows(0), sizes.target_rows(64)] == [64, 1024]
+    sizes.relieve_memory(64, 100.0)
+    assert [sizes.target_rows(0), sizes.target_rows(64)] == [64, 512]
+
+
 def feed(sizes, length, secs_per_batch, num_batches=50):
     """Runs full batches of one length, one after the other."""
     now = 0.0
@@ -106,6 +116,33 @@ def test_dense_batches_are_calibrated():
     assert sizes.target_rows(0) == 1024
     assert sizes.report().is_frozen
     assert set(sizes.report().curve) == {64, 256, 1024}
+
+
+def test_batches_that_are_cut_by_files_are_calibrated_too():
+    """Files of 600 rows: a reader joins none of them to another for a batch of 1024."""
+    calibration = Calibration(sizes=(512, 1024, 2048), first=1024, options=QUICK)
+    sizes = sizing(max_batch_size=4096, calibration=calibration)
+    for batch in range(1, 20):
+        sizes.record(min(600, sizes.target_rows(0)), 0, 0.01, batch * 0.01)
+    assert 1024 in sizes.report().curve
+
+
+def test_length_that_comes_no_more_is_not_waited_for():
+    """Sorted data: the first length is gone before it was measured."""
+    options = CalibrationOptions(
+        window_secs=0.0, window_batches=1, num_windows=2, num_settling_batches=0
+    )
+    calibration = Calibration(sizes=(1024, 4096), first=1024, options=options)
+    sizes = sizing(calibration=calibration)
+    sizes.probe(64)
+    feed(sizes, 64, lambda rows: 0.01, num_batches=2)
+    sizes.probe(32)
+    feed(sizes, 32, lambda rows: 0.01, num_batches=options.max_batches_passed_over)
+    assert sizes.report().curve == {}
+    sizes.probe(32)
+    feed(sizes, 32, lambda rows: 0.01)
+    assert sizes.report().is_frozen
+    assert sizes.target_rows(32) == 128
 
 
 def test_sizes_that_options_do_not_allow_do_not_keep_calibration_from_ending():

@@ -418,3 +418,35 @@ def test_rows_that_exhaust_memory_fail_where_they_may_not_be_halved():
         with pytest.raises(FailedPreconditionError, match="8 rows exhaust memory, and may not"):
             future.result(0)
         assert session.statistics().num_runs == 1
+
+
+def test_input_without_a_batch_dimension_must_be_an_array(make_session):
+    """Told to the one who submits it, and not to its neighbours."""
+    session = make_session(Model(), run_options=RunOptions(unbatched_inputs=frozenset({"k"})))
+    with pytest.raises(InvalidArgumentError, match=r"m/1: input 'k' must be an array, got"):
+        session.submit(rows(1) | {"k": [[1], [1, 2]]})
+    assert session.submit(rows(1) | {"k": [[1], [1]]})
+
+
+def test_tasks_that_cannot_be_compared_fail(make_session, scheduler):
+    """Whatever goes wrong before the model is called, nobody waits for ever."""
+    session = make_session(Model(), run_options=RunOptions(unbatched_inputs=frozenset({"k"})))
+    objects = [np.array([np.ones(2), None], object) for _ in range(2)]
+    futures = [session.submit(rows(1, 2) | {"k": each}) for each in objects]
+    scheduler.step()
+    for future in futures:
+        assert isinstance(future.exception(0), ValueError)
+
+
+def test_callback_that_ends_the_thread_does_not_take_neighbours_along(make_session, scheduler):
+    """`SystemExit` is no `Exception`: futures do not keep it back."""
+
+    def leave(_):
+        raise SystemExit
+
+    session = make_session(Model())
+    first, second = session.submit(rows(1, 2)), session.submit(rows(3, 4))
+    first.add_done_callback(leave)
+    scheduler.step()
+    assert first.result(0)["y"].tolist() == [2, 4]
+    assert isinstance(second.exception(0), SystemExit)

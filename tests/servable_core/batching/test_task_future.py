@@ -1,6 +1,7 @@
 """`TaskFuture` does what the standard future does, also under the functions that come with that."""
 
 import asyncio
+import sys
 import threading
 from concurrent.futures import (
     CancelledError,
@@ -115,3 +116,23 @@ def test_asyncio_can_await_it():
         return await asyncio.wait_for(asyncio.wrap_future(future), _PATIENCE_SECS)
 
     assert asyncio.run(get()) == 5
+
+
+@pytest.mark.parametrize("error", [None, KeyError("x")])
+def test_what_is_seen_without_the_lock_is_whole(error):
+    """At no line of `set_result` is it done, but without what it is done with."""
+    future, seen = TaskFuture(), []
+
+    def look(*_):
+        if future.done():
+            seen.append((future._result, future._exception))
+        return look
+
+    tracer = sys.gettrace()
+    sys.settrace(look)
+    try:
+        future.set_exception(error) if error else future.set_result(7)
+    finally:
+        sys.settrace(tracer)
+    assert seen
+    assert set(seen) == {(None, error) if error else (7, None)}

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from statsmodels import api
+
+from transforms.metrics import calibration
+
+
+def test_the_error_is_the_mean_gap_of_bins():
+    weights, labels, scores = np.array([[4.0, 0, 6], [1, 0, 6], [2, 0, 5.4]])
+    found = calibration.expected_calibration_error(weights, labels, scores)
+    assert found == pytest.approx(0.4 * 0.25 + 0.6 * 0.1)
+    assert calibration.max_calibration_error(weights, labels, scores) == pytest.approx(0.25)
+
+
+def test_no_rows_have_no_error():
+    nothing = np.zeros((3, 5))
+    assert np.isnan(calibration.expected_calibration_error(*nothing))
+    assert np.isnan(calibration.max_calibration_error(*nothing))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_line_is_that_of_statsmodels(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.random(300)
+    logits = np.log(scores / (1 - scores))
+    labels = (rng.random(300) < 1 / (1 + np.exp(0.5 - 0.7 * logits))).astype(int)
+    weights = rng.random(300)
+    model = api.GLM(
+        labels, api.add_constant(logits), family=api.families.Binomial(), freq_weights=weights
+    )
+    expected = model.fit(tol=1e-14, maxiter=200).params
+    counts = np.stack([weights * (1 - labels), weights * labels])
+    assert calibration.calibration_line(scores, counts) == pytest.approx(expected, abs=1e-10)
+
+
+def test_the_lines_of_blocks_are_found_at_once():
+    rng = np.random.default_rng(0)
+    scores, counts = rng.random(50), rng.random((4, 2, 50))
+    together = calibration.calibration_line(scores, counts)
+    for block in range(4):
+        alone = calibration.calibration_line(scores, counts[block])
+        assert [each[block] for each in together] == pytest.approx(np.array(alone), abs=1e-11)
+
+
+def test_scores_that_separate_the_labels_have_no_line():
+    counts = np.array([[5.0, 5, 0, 0], [0, 0, 5, 5]])
+    found = calibration.calibration_line(np.array([0.1, 0.2, 0.8, 0.9]), counts)
+    assert np.isnan(found).all()

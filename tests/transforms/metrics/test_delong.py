@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pytest
+
+from transforms.metrics import delong, ranking
+
+
+def _by_definition(labels, scores):
+    """Returns DeLong's covariance of the AUCs of [models, rows], pair by pair."""
+    above = scores[:, labels == 1][:, :, None] - scores[:, labels == 0][:, None, :]
+    psi = (above > 0) + 0.5 * (above == 0)
+    of_positives, of_negatives = psi.mean(axis=2), psi.mean(axis=1)
+    return (
+        np.cov(of_positives) / of_positives.shape[1] + np.cov(of_negatives) / of_negatives.shape[1]
+    )
+
+
+def _rows(seed, rows=300):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, rows)
+    shared = rng.normal(size=rows)
+    scores = np.stack([shared + labels, shared + 1.4 * labels + 0.5 * rng.normal(size=rows)])
+    return labels, np.round(scores, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_standard_errors_are_those_of_the_definition(seed):
+    labels, scores = _rows(seed)
+    expected = _by_definition(labels, scores)
+    bins = np.stack([np.unique(each, return_inverse=True)[1] for each in scores])
+    for which in range(2):
+        counts = [np.bincount(bins[which], labels == side).astype(float) for side in (1, 0)]
+        assert math.isclose(
+            delong.auc_standard_error(*counts) ** 2, expected[which, which], rel_tol=1e-12
+        )
+    cells, counts = np.unique(np.stack([labels, *bins]), axis=1, return_counts=True)
+    joint = delong.JointCounts(*cells, counts)
+    difference = expected[0, 0] + expected[1, 1] - 2 * expected[0, 1]
+    assert math.isclose(delong.auc_difference_standard_error(joint) ** 2, difference, rel_tol=1e-12)
+
+
+def test_equal_scores_differ_by_nothing_for_sure():
+    labels, scores = _rows(0)
+    bins = np.unique(scores[0], return_inverse=True)[1]
+    cells, counts = np.unique(np.stack([labels, bins, bins]), axis=1, return_counts=True)
+    assert delong.auc_difference_standard_error(delong.JointCounts(*cells, counts)) == 0
+
+
+def test_one_row_of_a_class_has_no_standard_error():
+    assert math.isnan(delong.auc_standard_error(np.array([0.0, 1.0]), np.array([5.0, 5.0])))
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(7)
+    truth = 0.5 * math.erfc(-1 / 2)  # Phi(1 / sqrt 2): normal scores, means apart by 1
+    covered = 0
+    for _ in range(400):
+        labels = np.repeat([1, 0], [150, 350])
+        scores = rng.normal(size=500) + labels
+        bins = np.argsort(np.argsort(scores))
+        counts = [np.bincount(bins, labels == side).astype(float) for side in (1, 0)]
+        value = ranking.auc(*counts, is_exact=True).value
+        covered += abs(value - truth) < 1.959964 * delong.auc_standard_error(*counts)
+    assert 0.92 <= covered / 400 <= 0.97

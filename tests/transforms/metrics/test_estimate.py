@@ -1,0 +1,52 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from transforms.metrics import Estimate, Method
+from transforms.metrics.jackknife import MIN_BLOCKS, jackknife
+
+
+def test_the_jackknife_of_a_mean_of_equal_blocks_is_its_standard_error():
+    blocks = np.random.default_rng(0).normal(size=(32, 50))
+    means = blocks.mean(axis=1)
+    others = (means.sum() - means) / 31
+    found = jackknife(means.mean(), others, np.ones(32))
+    assert math.isclose(found.standard_error, means.std(ddof=1) / math.sqrt(32), rel_tol=1e-12)
+    low, high = found.interval(0.9)
+    expected = stats.t.interval(0.9, 31, found.value, found.standard_error)
+    assert (low, high) == pytest.approx(expected)
+
+
+def test_blocks_without_rows_take_no_part():
+    others = np.random.default_rng(0).normal(size=32)
+    weights = np.ones(32)
+    weights[20:] = 0
+    found = jackknife(0.0, others, weights)
+    assert found == jackknife(0.0, others[:20], weights[:20])
+    assert found.degrees_of_freedom == 19
+
+
+@pytest.mark.parametrize("broken", [np.zeros(MIN_BLOCKS - 1), np.array([math.nan] + [0.0] * 31)])
+def test_too_few_blocks_and_undefined_ones_have_no_interval(broken):
+    found = jackknife(1.0, broken, np.ones(broken.size))
+    assert found.value == 1
+    assert found.method is Method.NONE
+    assert math.isnan(found.interval()[0])
+
+
+def test_bounds_widen_the_interval():
+    found = Estimate(
+        value=0.5, standard_error=0.1, method=Method.DELONG, lower_bound=0.49, upper_bound=0.53
+    )
+    reach = stats.norm.ppf(0.975) * 0.1
+    assert found.interval(0.95) == pytest.approx((0.49 - reach, 0.53 + reach))
+    assert found.certified_error == pytest.approx(0.03)
+
+
+def test_a_share_has_an_interval_even_where_it_is_zero():
+    found = Estimate(value=0.0, standard_error=0.0, method=Method.WILSON, effective_rows=30)
+    low, high = found.interval()
+    assert low == pytest.approx(0)
+    assert 0.1 < high < 0.13

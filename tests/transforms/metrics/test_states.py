@@ -1,0 +1,224 @@
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servable_core.errors import DataLossError, InvalidArgumentError
+from tests.transforms.metrics.evaluated import parquet_bytes
+from transforms.metrics.counters import Counters
+from transforms.metrics.fixed_sums import FixedSums
+from transforms.metrics.float_bins import Scale
+from transforms.metrics.histogram import Histogram, HistogramOptions
+from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.top_rows import TopRows
+
+_LAYOUT = KeyLayout(names=("slice", "block"), sizes=(4,))
+_FEW = HistogramOptions(scale=Scale.PROBABILITY, num_channels=2, num_blocks=4, max_distinct=20)
+_ROWS = 120
+
+
+class _Rows:
+    """Rows of every kind: many slices, ties, zeros, large and small numbers, weights."""
+
+    def __init__(self, seed):
+        rng = np.random.default_rng(seed)
+        self.slices = rng.integers(0, 3, _ROWS)
+        self.blocks = rng.integers(0, 4, _ROWS)
+        self.labels = rng.integers(0, 2, _ROWS)
+        self.scores = np.round(rng.random(_ROWS), int(rng.integers(1, 8)))
+        self.weights = rng.choice([0.0, 0.1, 1.0, 3.0], _ROWS)
+        self.values = rng.normal(size=(2, _ROWS)) * 10.0 ** rng.integers(-9, 15, _ROWS)
+
+
+def _counters(rows, which):
+    keys = _LAYOUT.pack(rows.slices[which], rows.blocks[which])
+    counts = np.stack([rows.labels[which], 1 - rows.labels[which]], axis=1)
+    return Counters.of_rows(_LAYOUT, ("yes", "no"), keys, counts)
+
+
+def _sums(rows, which):
+    keys = _LAYOUT.pack(rows.slices[which], rows.blocks[which])
+    return FixedSums.of_rows(_LAYOUT, ("a", "b"), keys, rows.values[:, which])
+
+
+def _histogram(rows, which):
+    return Histogram.of_rows(
+        _FEW,
+        slices=rows.slices[which],
+        channels=rows.labels[which],
+        numbers=rows.scores[which],
+        labels=rows.labels[which],
+        blocks=rows.blocks[which],
+        weights=rows.weights[which],
+    )
+
+
+def _top_rows(rows, which):
+    table = {
+        "slice": rows.slices[which],
+        "version": rows.blocks[which],
+        "difference": rows.scores[which],
+        "key": rows.labels[which].astype(str),
+        "label": rows.labels[which].astype(float),
+        "baseline": rows.weights[which],
+        "prediction": rows.weights[which],
+    }
+    schema = TopRows.empty(3).rows.schema
+    return TopRows.of_rows(3, pa.table(table).cast(schema))
+
+
+_KINDS = pytest.mark.parametrize("make", [_counters, _sums, _histogram, _top_rows])
+
+
+def _bytes(state):
+    return parquet_bytes(state.to_table())
+
+
+@_KINDS
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10**6), cuts=st.sets(st.integers(0, _ROWS), max_size=6), data=st.data())
+def test_any_partition_in_any_order_gives_the_same_bytes(make, seed, cuts, data):
+    rows = _Rows(seed)
+    order = np.random.default_rng(seed).permutation(_ROWS)
+    parts = [make(rows, each) for each in np.split(order, sorted(cuts))]
+    parts = data.draw(st.permutations(parts))
+    whole = _bytes(make(rows, np.arange(_ROWS)))
+    merge = type(parts[0]).merge
+    assert _bytes(merge(parts)) == whole
+    half = len(parts) // 2 or 1
+    tree = [merge(each) for each in (parts[:half], parts[half:]) if each]
+    assert _bytes(merge(tree)) == whole
+
+
+@_KINDS
+@pytest.mark.parametrize("kind", [list, tuple, iter, lambda each: (one for one in each)])
+def test_merge_takes_any_iterable_once(make, kind):
+    rows = _Rows(1)
+    parts = [make(rows, each) for each in np.array_split(np.arange(_ROWS), 2)]
+    before = [_bytes(each) for each in parts]
+    merged = type(parts[0]).merge(kind(parts))
+    assert _bytes(merged) == _bytes(make(rows, np.arange(_ROWS)))
+    assert [_bytes(each) for each in parts] == before
+
+
+@_KINDS
+def test_an_empty_state_is_the_identity(make):
+    state, none = make(_Rows(2), np.arange(_ROWS)), make(_Rows(2), np.arange(0))
+    for states in ([state], [none, state], [state, none]):
+        assert _bytes(type(state).merge(states)) == _bytes(state)
+    assert _bytes(type(none).merge([none, none])) == _bytes(none)
+
+
+@_KINDS
+def test_merge_of_nothing_says_what_to_do(make):
+    with pytest.raises(InvalidArgumentError, match="begin with an empty one"):
+        type(make(_Rows(0), np.arange(0))).merge([])
+
+
+@_KINDS
+@pytest.mark.parametrize("rows", [0, _ROWS])
+def test_a_table_becomes_the_state_again(make, rows):
+    state = make(_Rows(3), np.arange(rows))
+    again = type(state).from_table(state.to_table())
+    assert _bytes(again) == _bytes(state)
+    assert _bytes(type(state).merge([again, state])) == _bytes(type(state).merge([state, state]))
+
+
+@_KINDS
+def test_a_state_travels_between_processes(make):
+    state = make(_Rows(3), np.arange(_ROWS))
+    assert _bytes(pickle.loads(pickle.dumps(state))) == _bytes(state)
+
+
+@_KINDS
+def test_a_foreign_table_is_refused(make):
+    with pytest.raises(DataLossError, match="expected a table of kind"):
+        type(make(_Rows(0), np.arange(0))).from_table(pa.table({"slice": [1]}))
+
+
+def _arrays(state):
+    sums = state.sums if isinstance(state, Histogram) else state
+    return [sums.keys, sums.counts if isinstance(sums, Counters) else sums.words]
+
+
+@pytest.mark.parametrize("make", [_counters, _sums, _histogram])
+def test_nothing_is_shared_with_an_argument_and_nothing_can_be_written(make):
+    state = make(_Rows(4), np.arange(_ROWS))
+    merged = type(state).merge([state])
+    for mine, yours in zip(_arrays(merged), _arrays(state), strict=True):
+        assert not np.shares_memory(mine, yours)
+        assert not mine.flags.writeable
+
+
+def test_states_of_different_evaluations_are_not_merged():
+    rows = np.arange(_ROWS)
+    other = FixedSums.of_rows(
+        _LAYOUT, ("a", "c"), _LAYOUT.pack(_Rows(0).slices, _Rows(0).blocks), _Rows(0).values
+    )
+    with pytest.raises(InvalidArgumentError, match="list of sums only"):
+        FixedSums.merge([_sums(_Rows(0), rows), other])
+
+
+def _histogram_of(numbers, max_distinct):
+    options = HistogramOptions(
+        scale=Scale.PROBABILITY, num_channels=1, num_blocks=1, max_distinct=max_distinct
+    )
+    nothing = np.zeros(len(numbers), dtype=np.int64)
+    return Histogram.of_rows(
+        options,
+        slices=nothing,
+        channels=nothing,
+        numbers=np.asarray(numbers),
+        labels=nothing,
+        blocks=nothing,
+        weights=np.ones(len(numbers)),
+    )
+
+
+@pytest.mark.parametrize(("distinct", "is_exact"), [(10, True), (11, False)])
+def test_a_histogram_is_exact_up_to_so_many_distinct_numbers(distinct, is_exact):
+    numbers = np.tile(np.linspace(0.1, 0.9, distinct), 3)
+    whole = _histogram_of(numbers, 10)
+    merged = Histogram.merge(_histogram_of(each, 10) for each in np.array_split(numbers, 7))
+    for each in (whole, merged):
+        found = each.distribution(0, 0)
+        assert found.is_exact is is_exact
+        assert found.weights.sum() == numbers.size
+    if is_exact:
+        assert (whole.distribution(0, 0).lower == np.float32(np.unique(numbers))).all()
+
+
+def test_an_exact_part_is_binned_with_a_part_that_fell_into_few_bins():
+    crowded = 0.3 + np.arange(11) * 1e-7
+    parts = [_histogram_of(crowded, 10), _histogram_of([0.7000001], 10)]
+    whole = _bytes(_histogram_of([*crowded, 0.7000001], 10))
+    assert parts[0].distribution(0, 0).lower.size == 1
+    assert _bytes(Histogram.merge(parts)) == whole
+    assert _bytes(Histogram.merge(parts[::-1])) == whole
+
+
+def test_a_slice_keeps_its_numbers_when_another_is_binned():
+    rows = _Rows(5)
+    rows.labels[:], rows.weights[:] = 0, 1
+    rows.scores = np.where(rows.slices == 0, np.linspace(0, 1, _ROWS), 0.25)
+    state = _histogram(rows, np.arange(_ROWS))
+    assert not state.distribution(0, 0).is_exact
+    assert state.distribution(1, 0).is_exact
+
+
+def test_a_slice_id_beyond_the_layout_is_refused():
+    with pytest.raises(InvalidArgumentError, match="evaluate fewer slices"):
+        _LAYOUT.pack(np.array([2**62]), np.array([0]))
+    with pytest.raises(InvalidArgumentError, match="between 0 and"):
+        _LAYOUT.pack(np.array([-1]), np.array([0]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1))
+def test_keys_hold_their_coordinates_in_order(pairs):
+    slices, blocks = np.array(pairs).T
+    keys = _LAYOUT.pack(slices, blocks)
+    assert [tuple(each) for each in np.stack(_LAYOUT.unpack(keys), axis=1)] == pairs
+    assert (np.argsort(keys, kind="stable") == np.lexsort((blocks, slices))).all()

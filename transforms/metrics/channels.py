@@ -1,0 +1,176 @@
+"""Families that hold the distributions of numbers, and what is said of these alone."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from transforms.metrics import drift, ranking
+from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.estimate import Estimate
+from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.histogram import Distribution, Histogram, HistogramOptions
+from transforms.metrics.jackknife import jackknifed_values
+from transforms.metrics.metric_family import MetricValue, States, of_pairs
+from transforms.metrics.quantile import quantile
+from transforms.metrics.ranking import Bounded
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channels:
+    """A state of distributions, one for each version and name.
+
+    Attributes:
+        name: Of the state.
+        sub_keys: Of the distributions of a version.
+        numbers: Gives what is distributed, [versions, distributions, rows].
+        labels: Gives 0 or 1 for each row, [distributions, rows].
+        num_versions: Versions.
+        options: Of the histogram; its channels are versions times distributions.
+    """
+
+    name: str
+    sub_keys: tuple[str, ...]
+    numbers: Callable[[EvaluationBatch], Floats]
+    labels: Callable[[EvaluationBatch], Integers]
+    num_versions: int
+    options: HistogramOptions
+
+    def empty(self) -> States:
+        """Returns the distributions of no rows."""
+        return {self.name: Histogram.empty(self.options)}
+
+    def of_batch(self, batch: EvaluationBatch) -> States:
+        """Returns the distributions of the rows of a batch."""
+        rows, slices = batch.memberships()
+        numbers = self.numbers(batch)[:, :, rows]
+        shape = numbers.shape
+        channels = np.arange(self.options.num_channels).reshape(*shape[:2], 1)
+
+        def spread(column: Any) -> Any:
+            return np.broadcast_to(column, shape).ravel()
+
+        found = Histogram.of_rows(
+            self.options,
+            slices=spread(slices),
+            channels=spread(channels),
+            numbers=numbers.ravel(),
+            labels=spread(self.labels(batch)[:, rows]),
+            blocks=spread(batch.blocks[rows]),
+            weights=spread(batch.row_weights()[rows]),
+        )
+        return {self.name: found}
+
+    def of_versions(
+        self, states: Mapping[str, Any], slice_id: int, distribution: int
+    ) -> list[Distribution]:
+        """Returns one distribution of each version."""
+        channels = range(distribution, self.options.num_channels, len(self.sub_keys))
+        return [states[self.name].distribution(slice_id, each) for each in channels]
+
+    def on_same_bins(
+        self, states: Mapping[str, Any], slice_id: int, distribution: int, version: int
+    ) -> tuple[Floats, Floats, bool]:
+        """Returns the weights of the baseline's and a version's numbers, and if they are exact."""
+        histogram: Histogram = states[self.name]
+        channels = (distribution, version * len(self.sub_keys) + distribution)
+        pair = [histogram.distribution(slice_id, each) for each in channels]
+        if pair[0].is_exact != pair[1].is_exact:
+            pair = [histogram.distribution(slice_id, each, as_bins=True) for each in channels]
+        lower = np.union1d(pair[0].lower, pair[1].lower)
+        weights = [np.zeros(lower.size), np.zeros(lower.size)]
+        for each, one in zip(weights, pair, strict=True):
+            each[np.searchsorted(lower, one.lower)] = one.total.sum(axis=0)
+        return weights[0], weights[1], pair[0].is_exact
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreDrift:
+    """A family that keeps distributions of scores and compares them with the baseline's."""
+
+    scores: Channels
+
+    def create(self) -> States:
+        """Returns the distributions of no rows."""
+        return self.scores.empty()
+
+    def update(self, batch: EvaluationBatch) -> States:
+        """Returns the distributions of the rows of a batch."""
+        return self.scores.of_batch(batch)
+
+    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
+        """Yields the drift of each version."""
+        for place, sub_key in enumerate(self.scores.sub_keys):
+            for version in range(1, self.scores.num_versions):
+                pair = self.scores.on_same_bins(states, slice_id, place, version)
+                for name, estimate in _drift(*pair).items():
+                    yield MetricValue(
+                        metric=name,
+                        slice_id=slice_id,
+                        version=version,
+                        sub_key=sub_key,
+                        is_difference=True,
+                        estimate=estimate,
+                    )
+
+
+def _drift(baseline: Floats, candidate: Floats, is_exact: bool) -> dict[str, Estimate]:
+    index = drift.psi(baseline, candidate)
+    distance = ranking.max_distance(baseline, candidate, is_exact=is_exact)
+    return {
+        "psi": Estimate(value=index.value),
+        "psi_expected": Estimate(value=index.expected),
+        "psi_noise": Estimate(value=index.noise),
+        "js_distance": Estimate(value=drift.jensen_shannon_distance(baseline, candidate)),
+        "ks_drift": Estimate(
+            value=float(distance.value),
+            lower_bound=float(distance.lower),
+            upper_bound=float(distance.upper),
+        ),
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantiles:
+    """A family of the quantiles of distributions.
+
+    Attributes:
+        numbers: The distributions.
+        metrics: What each is called.
+        shares: Which quantiles, between 0 and 1.
+        is_paired: Whether the numbers themselves compare a version with the baseline.
+    """
+
+    numbers: Channels
+    metrics: tuple[str, ...]
+    shares: tuple[float, ...]
+    is_paired: bool = False
+
+    def create(self) -> States:
+        """Returns the distributions of no rows."""
+        return self.numbers.empty()
+
+    def update(self, batch: EvaluationBatch) -> States:
+        """Returns the distributions of the rows of a batch."""
+        return self.numbers.of_batch(batch)
+
+    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
+        """Yields the quantiles."""
+        found = self._quantiles(states, slice_id)
+        return of_pairs(found) if self.is_paired else found
+
+    def _quantiles(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
+        for place, metric in enumerate(self.metrics):
+            versions = self.numbers.of_versions(states, slice_id, place)
+            for share in self.shares:
+                values = [quantile(each, each.total.sum(0), share) for each in versions]
+                others = [quantile(each, each.leave_one_out().sum(1), share) for each in versions]
+                yield from jackknifed_values(
+                    metric,
+                    slice_id,
+                    Bounded(*(np.array(each) for each in zip(*values, strict=True))),
+                    np.stack([each.value for each in others], axis=1),
+                    versions[0].block_weights,
+                    sub_key=f"quantile={share:g}",
+                )

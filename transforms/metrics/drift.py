@@ -1,0 +1,77 @@
+"""How the distribution of scores moves from a baseline to a candidate; labels are not needed."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from transforms.metrics.array_types import Floats
+from transforms.metrics.ratios import ratio
+from transforms.metrics.reference_distributions import chi_squared_quantile
+
+_DECILES = 10
+# What an empty bin counts, so that its logarithm is finite.
+_SMOOTHING = 0.5
+
+
+class Psi(NamedTuple):
+    """The population stability index.
+
+    Attributes:
+        value: The index.
+        expected: What two samples of one distribution would show on average.
+        noise: What they would exceed once in twenty times.
+    """
+
+    value: float
+    expected: float
+    noise: float
+
+
+def decile_weights(baseline: Floats, candidate: Floats) -> tuple[Floats, Floats]:
+    """Returns both distributions over the baseline's deciles; the outer ones are open.
+
+    Args:
+        baseline: Weights per bin, numbers ascending.
+        candidate: Weights on the same bins.
+    """
+    middle = np.cumsum(baseline) - baseline / 2
+    place = ratio(middle * _DECILES, baseline.sum(), default=0)
+    deciles = np.minimum(place.astype(np.int64), _DECILES - 1)
+    used, positions = np.unique(deciles, return_inverse=True)
+    return (
+        np.bincount(positions, baseline, minlength=used.size).astype(np.float64),
+        np.bincount(positions, candidate, minlength=used.size).astype(np.float64),
+    )
+
+
+def psi(baseline: Floats, candidate: Floats) -> Psi:
+    """Returns the population stability index of two distributions on the same bins.
+
+    Where nothing moved, (bins - 1) (1 / n + 1 / m) is expected, and chi-squared tells the noise
+    (Yurdakul, 2018). Versions see the same rows, so their true noise is smaller.
+    """
+    expected, actual = decile_weights(baseline, candidate)
+    bins, n, m = expected.size, expected.sum(), actual.sum()
+    if not n or not m:
+        return Psi(math.nan, math.nan, math.nan)
+    p = (expected + _SMOOTHING) / (n + bins * _SMOOTHING)
+    q = (actual + _SMOOTHING) / (m + bins * _SMOOTHING)
+    scale = float(1 / n + 1 / m)
+    noise = chi_squared_quantile(0.95, bins - 1) * scale if bins > 1 else 0.0
+    return Psi(float(((p - q) * np.log(p / q)).sum()), (bins - 1) * scale, noise)
+
+
+def jensen_shannon_distance(baseline: Floats, candidate: Floats) -> float:
+    """Returns the root of the Jensen-Shannon divergence in bits over the baseline's deciles."""
+    expected, actual = decile_weights(baseline, candidate)
+    if not expected.sum() or not actual.sum():
+        return math.nan
+    p, q = expected / expected.sum(), actual / actual.sum()
+    middle = (p + q) / 2
+    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
+    return math.sqrt(max(divergence, 0.0))
+
+
+def _relative_entropy(p: Floats, q: Floats) -> float:
+    return float((p * np.log2(np.where(p > 0, p, 1) / np.where(q > 0, q, 1))).sum())

@@ -1,0 +1,71 @@
+"""Coordinates of a state's cells, packed into one sortable integer."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from servable_core.errors import InvalidArgumentError
+from transforms.metrics.array_types import Integers
+
+_MAX_KEY = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyLayout:
+    """Names and sizes of coordinates, the slowest first.
+
+    Attributes:
+        names: Of the coordinates; the first is the slice.
+        sizes: One more than the largest value of each coordinate but the first, which is bounded
+            only by what an int64 leaves.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.sizes) + 1 or min(self.sizes, default=1) < 1:
+            raise InvalidArgumentError(
+                f"expected a positive size for each of {self.names[1:]}, got {self.sizes}"
+            )
+
+    @property
+    def cells(self) -> int:
+        """Cells of one slice."""
+        return math.prod(self.sizes)
+
+    @property
+    def max_slice(self) -> int:
+        """The largest slice id that fits."""
+        return _MAX_KEY // self.cells - 1
+
+    def pack(self, slices: Integers, *coordinates: ArrayLike) -> Integers:
+        """Returns the keys of cells, whose order is that of their coordinates.
+
+        Raises:
+            InvalidArgumentError: A slice id is negative or too large to be packed.
+        """
+        if slices.size and not 0 <= int(slices.min()) <= int(slices.max()) <= self.max_slice:
+            raise InvalidArgumentError(
+                f"slice ids must be between 0 and {self.max_slice:,} in a state of {self.names}, got {slices.min()} to {slices.max()}; evaluate fewer slices, versions or classes"
+            )
+        keys = slices.astype(np.int64)
+        for size, values in zip(self.sizes, coordinates, strict=True):
+            keys = keys * size + np.asarray(values, dtype=np.int64)
+        return keys
+
+    def unpack(self, keys: Integers) -> tuple[Integers, ...]:
+        """Returns the coordinates of keys, the slice first."""
+        found = []
+        for size in reversed(self.sizes):
+            keys, rest = np.divmod(keys, size)
+            found.append(rest)
+        return (keys, *reversed(found))
+
+    def rows_of(self, keys: Integers, slice_id: int) -> slice:
+        """Returns where the cells of a slice lie in sorted `keys`."""
+        edges = np.array([slice_id, slice_id + 1], dtype=np.int64) * self.cells
+        start, stop = np.searchsorted(keys, edges)
+        return slice(int(start), int(stop))

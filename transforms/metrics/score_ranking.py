@@ -1,0 +1,182 @@
+"""The family of metrics of the order of scores, and of the calibration line."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from transforms.metrics import delong, float_bins, ranking
+from transforms.metrics.array_types import Floats
+from transforms.metrics.calibration import calibration_line
+from transforms.metrics.channels import Channels
+from transforms.metrics.counters import Counters
+from transforms.metrics.estimate import Method
+from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.float_bins import Scale
+from transforms.metrics.histogram import Distribution
+from transforms.metrics.jackknife import jackknifed_values
+from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.metric_family import MetricValue, States
+from transforms.metrics.ranking import Bounded
+
+# Bins per octave of the joint distribution: DeLong's error needs no more.
+_JOINT_MANTISSA_BITS = 3
+_ROWS = ("rows",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreRanking:
+    """A family of metrics of scores that another family keeps.
+
+    Attributes:
+        scores: The distributions of scores; see `Channels`.
+        max_false_positive_rate: Of the partial AUC.
+        min_precision: Of the recall at a precision.
+        uses_delong: Whether rows are independent and of equal weight, as DeLong's error needs;
+            the jackknife serves the AUC if not, and all else anyway.
+        has_joint: Whether to keep the joint distribution that DeLong's error of a difference
+            needs; only for one distribution per version.
+    """
+
+    scores: Channels
+    max_false_positive_rate: float = 0.1
+    min_precision: float = 0.9
+    uses_delong: bool = True
+    has_joint: bool = True
+
+    @property
+    def layout(self) -> KeyLayout:
+        """The cells of the joint distribution."""
+        bins = float_bins.num_bins(self.scores.options.scale, _JOINT_MANTISSA_BITS)
+        return KeyLayout(
+            names=("slice", "version", "label", "baseline_bin", "bin"),
+            sizes=(self.scores.num_versions, 2, bins, bins),
+        )
+
+    def create(self) -> States:
+        """Returns the joint distributions of no rows."""
+        if not self.has_joint:
+            return {}
+        none = np.zeros(0, dtype=np.int64)
+        return {self._joint: Counters.of_rows(self.layout, _ROWS, none, none[:, None])}
+
+    @property
+    def _joint(self) -> str:
+        return f"{self.scores.name}_joint"
+
+    def update(self, batch: EvaluationBatch) -> States:
+        """Returns the joint distributions of the rows of a batch."""
+        if not self.has_joint:
+            return {}
+        rows, slices = batch.memberships()
+        ordered = float_bins.to_ordered_bits(self.scores.numbers(batch)[:, 0])
+        bins = float_bins.to_bins(ordered, self.scores.options.scale, _JOINT_MANTISSA_BITS)[:, rows]
+        labels = self.scores.labels(batch)[0, rows]
+        is_counted = np.tile(batch.row_weights()[rows] > 0, len(bins) - 1)
+        versions = np.arange(1, len(bins))[:, None]
+        slices = np.broadcast_to(slices, bins[1:].shape)
+        keys = self.layout.pack(slices, versions, labels, bins[0], bins[1:]).ravel()[is_counted]
+        ones = np.ones((keys.size, 1), dtype=np.int64)
+        return {self._joint: Counters.of_rows(self.layout, _ROWS, keys, ones)}
+
+    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
+        """Yields the metrics of each distribution, and the mean AUC of several."""
+        aucs = []
+        for place, sub_key in enumerate(self.scores.sub_keys):
+            versions = self.scores.of_versions(states, slice_id, place)
+            block_weights = versions[0].block_weights
+            for name, metric in self._metrics().items():
+                value, others = _evaluate(metric, versions)
+                found = jackknifed_values(
+                    name, slice_id, value, others, block_weights, sub_key=sub_key
+                )
+                if name == "auc":
+                    aucs.append((value, others, block_weights))
+                    found = (self._with_delong(states, each, versions) for each in found)
+                yield from found
+            if self.scores.options.scale is Scale.PROBABILITY:
+                yield from _lines(slice_id, sub_key, versions)
+        if len(aucs) > 1:
+            values, leave_one_out, weights = zip(*aucs, strict=True)
+            mean = Bounded(*np.mean(values, axis=0))
+            others = np.mean(leave_one_out, axis=0)
+            yield from jackknifed_values("macro_auc", slice_id, mean, others, weights[0])
+
+    def _metrics(self) -> dict[str, Callable[..., Bounded]]:
+        def partial_auc(positives: Floats, negatives: Floats, *, is_exact: bool) -> Bounded:
+            most = self.max_false_positive_rate
+            return ranking.partial_auc(positives, negatives, most, is_exact=is_exact)
+
+        def recall(positives: Floats, negatives: Floats, *, is_exact: bool) -> Bounded:
+            return ranking.recall_at_precision(
+                positives, negatives, self.min_precision, is_exact=is_exact
+            )
+
+        return {
+            "auc": ranking.auc,
+            "average_precision": ranking.average_precision,
+            "ks": ranking.ks_statistic,
+            f"partial_auc_{self.max_false_positive_rate:g}": partial_auc,
+            f"recall_at_precision_{self.min_precision:g}": recall,
+        }
+
+    def _with_delong(
+        self, states: Mapping[str, Any], value: MetricValue, versions: list[Distribution]
+    ) -> MetricValue:
+        """Returns an AUC, or a difference of two, with DeLong's error where that is right."""
+        if not self.uses_delong or (value.is_difference and not self.has_joint):
+            return value
+        if value.is_difference:
+            joint = self._joint_counts(states, value.slice_id, value.version)
+            error = delong.auc_difference_standard_error(joint)
+        else:
+            negatives, positives = versions[value.version].total
+            # Classes that a score separates do not tell how sure that is.
+            error = delong.auc_standard_error(positives, negatives) or math.nan
+        estimate = replace(
+            value.estimate,
+            standard_error=error,
+            degrees_of_freedom=math.inf,
+            method=Method.NONE if math.isnan(error) else Method.DELONG,
+        )
+        return replace(value, estimate=estimate)
+
+    def _joint_counts(
+        self, states: Mapping[str, Any], slice_id: int, version: int
+    ) -> delong.JointCounts:
+        joint: Counters = states[self._joint]
+        rows = self.layout.rows_of(joint.keys, slice_id)
+        _, versions, labels, baseline, candidate = self.layout.unpack(joint.keys[rows])
+        mine = versions == version
+        counts = joint.counts[rows, 0]
+        return delong.JointCounts(labels[mine], baseline[mine], candidate[mine], counts[mine])
+
+
+def _evaluate(
+    metric: Callable[..., Bounded], versions: list[Distribution]
+) -> tuple[Bounded, Floats]:
+    """Returns a metric of versions, and without each block in turn, [blocks, versions]."""
+    found, others = [], []
+    for each in versions:
+        negatives, positives = each.total
+        found.append(metric(positives, negatives, is_exact=each.is_exact))
+        without = each.leave_one_out()
+        others.append(metric(without[:, 1], without[:, 0], is_exact=each.is_exact).value)
+    value = Bounded(*(np.array(each) for each in zip(*found, strict=True)))
+    return value, np.stack(others, axis=1)
+
+
+def _lines(slice_id: int, sub_key: str, versions: list[Distribution]) -> Iterator[MetricValue]:
+    totals = np.array([calibration_line(each.middle, each.total) for each in versions])
+    others = np.array([calibration_line(each.middle, each.leave_one_out()) for each in versions])
+    for i, name in enumerate(("calibration_intercept", "calibration_slope")):
+        yield from jackknifed_values(
+            name,
+            slice_id,
+            totals[:, i],
+            others[:, i].T,
+            versions[0].block_weights,
+            sub_key=sub_key,
+        )

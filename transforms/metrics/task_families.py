@@ -1,0 +1,198 @@
+"""Which families of metrics measure a task."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from transforms.metrics import row_values
+from transforms.metrics.array_types import Floats
+from transforms.metrics.calibration_bins import CalibrationBins
+from transforms.metrics.channels import Quantiles, ScoreDrift
+from transforms.metrics.class_matrix import ClassMatrix
+from transforms.metrics.decisions import (
+    AGREEMENT_TABLES,
+    BINARY_TABLES,
+    Decisions,
+    class_cells,
+    threshold_cells,
+)
+from transforms.metrics.evaluation import Evaluation
+from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.evaluation_options import EvaluationOptions, Task
+from transforms.metrics.metric_family import MetricFamily
+from transforms.metrics.ratios import ratio
+from transforms.metrics.row_checks import RowChecks
+from transforms.metrics.row_means import MeanFunction, RowMeans, RowMetric
+from transforms.metrics.score_ranking import ScoreRanking
+from transforms.metrics.task_channels import difference_channels, error_channels, score_channels
+from transforms.metrics.top_rows import MostDifferent, absolute_differences
+
+
+def create_evaluation(options: EvaluationOptions) -> Evaluation:
+    """Returns what measures the task, and the metrics of your own.
+
+    Functions in it need not be picklable: workers make their own of the same options.
+    """
+    max_label = {Task.BINARY: 1, Task.MULTICLASS: options.num_classes - 1, Task.REGRESSION: None}
+    checks = RowChecks(
+        num_versions=options.num_versions,
+        max_label=max_label[options.task],
+        is_probability=options.task is not Task.REGRESSION,
+        is_labelled=options.is_labelled,
+        is_weighted=options.is_weighted,
+    )
+    families = [*_of_predictions(options), *options.families]
+    if options.is_labelled:
+        families += _LABELLED[options.task](options)
+    return Evaluation(checks=checks, families=tuple(families))
+
+
+def _of_predictions(options: EvaluationOptions) -> list[MetricFamily]:
+    """Returns what needs no labels: drift, differences, the most different rows."""
+    return [
+        ScoreDrift(scores=score_channels(options)),
+        Quantiles(
+            numbers=difference_channels(options),
+            metrics=("absolute_difference",),
+            shares=options.quantiles,
+            is_paired=True,
+        ),
+        MostDifferent(name="most_different", max_rows=options.max_top_rows),
+        _means(options, "prediction_means", _PREDICTION_MEANS[options.task]),
+    ]
+
+
+def _binary(options: EvaluationOptions) -> list[MetricFamily]:
+    return [
+        _means(options, "means", _BINARY_MEANS, _CALIBRATION_RATIO),
+        Decisions(
+            name="decisions",
+            cells=threshold_cells(options.thresholds),
+            sub_keys=tuple(f"threshold={each:g}" for each in options.thresholds),
+            metrics=BINARY_TABLES,
+            num_versions=options.num_versions,
+            num_blocks=options.num_blocks,
+            is_clustered=options.is_clustered,
+        ),
+        _ranking(options, has_joint=True),
+        _calibration(options),
+    ]
+
+
+def _multiclass(options: EvaluationOptions) -> list[MetricFamily]:
+    top_k = tuple(RowMetric(f"top_{k}_accuracy", partial(_is_among, k=k)) for k in options.top_k)
+    return [
+        _means(options, "means", (*_MULTICLASS_MEANS, *top_k)),
+        Decisions(
+            name="agreement",
+            cells=class_cells,
+            sub_keys=("",),
+            metrics=AGREEMENT_TABLES,
+            num_versions=options.num_versions,
+            num_blocks=options.num_blocks,
+            is_clustered=options.is_clustered,
+        ),
+        ClassMatrix(
+            name="confusion",
+            num_versions=options.num_versions,
+            num_classes=options.num_classes,
+            num_blocks=options.num_blocks,
+        ),
+        _ranking(options, has_joint=False),
+        _calibration(options),
+    ]
+
+
+def _regression(options: EvaluationOptions) -> list[MetricFamily]:
+    return [
+        _means(options, "means", _regression_means(options), *_REGRESSION_FUNCTIONS),
+        Quantiles(
+            numbers=error_channels(options),
+            metrics=("error", "absolute_error"),
+            shares=options.quantiles,
+        ),
+    ]
+
+
+_LABELLED = {Task.BINARY: _binary, Task.MULTICLASS: _multiclass, Task.REGRESSION: _regression}
+
+
+def _regression_means(options: EvaluationOptions) -> tuple[RowMetric, ...]:
+    centred = partial(row_values.centred_label, centre=options.label_centre)
+    squared = partial(row_values.squared_centred_label, centre=options.label_centre)
+    return (
+        RowMetric("bias", row_values.error),
+        RowMetric("mae", row_values.absolute_error),
+        RowMetric("mse", row_values.squared_error),
+        RowMetric("mape", row_values.absolute_percentage_error),
+        RowMetric("centred_label", centred, is_reported=False),
+        RowMetric("squared_centred_label", squared, is_reported=False),
+    )
+
+
+def _means(
+    options: EvaluationOptions, name: str, metrics: tuple[RowMetric, ...], *functions: MeanFunction
+) -> RowMeans:
+    return RowMeans(
+        name=name,
+        metrics=metrics if name != "means" else (*metrics, *options.row_metrics),
+        functions=functions,
+        num_versions=options.num_versions,
+        num_blocks=options.num_blocks,
+        is_clustered=options.is_clustered,
+    )
+
+
+def _calibration(options: EvaluationOptions) -> CalibrationBins:
+    return CalibrationBins(
+        name="calibration", num_versions=options.num_versions, num_blocks=options.num_blocks
+    )
+
+
+def _ranking(options: EvaluationOptions, *, has_joint: bool) -> ScoreRanking:
+    return ScoreRanking(
+        scores=score_channels(options),
+        max_false_positive_rate=options.max_false_positive_rate,
+        min_precision=options.min_precision,
+        uses_delong=not (options.is_clustered or options.is_weighted),
+        has_joint=has_joint and not (options.is_clustered or options.is_weighted),
+    )
+
+
+def _is_among(batch: EvaluationBatch, k: int) -> Floats:
+    return (row_values.classes_above(batch) < k).astype(np.float64)
+
+
+def _is_equal(batch: EvaluationBatch) -> Floats:
+    return (absolute_differences(batch) == 0).astype(np.float64)
+
+
+_EQUAL = RowMetric("equal_to_baseline", _is_equal, is_paired=True)
+_PREDICTION_MEANS = {
+    Task.BINARY: (RowMetric("mean_prediction", row_values.prediction), _EQUAL),
+    Task.MULTICLASS: (_EQUAL,),
+    Task.REGRESSION: (RowMetric("mean_prediction", row_values.prediction), _EQUAL),
+}
+_BINARY_MEANS = (
+    RowMetric("log_loss", row_values.log_loss),
+    RowMetric("brier", row_values.squared_error),
+    RowMetric("label", row_values.label, is_reported=False),
+    RowMetric("score", row_values.prediction, is_reported=False),
+)
+_CALIBRATION_RATIO = MeanFunction(
+    "calibration_ratio", lambda means: ratio(means["score"], means["label"])
+)
+_MULTICLASS_MEANS = (
+    RowMetric("log_loss", row_values.class_log_loss),
+    RowMetric("brier", row_values.class_brier),
+    RowMetric("reciprocal_rank", row_values.reciprocal_rank),
+)
+_REGRESSION_FUNCTIONS = (
+    MeanFunction("rmse", lambda means: np.sqrt(means["mse"])),
+    MeanFunction("r2", lambda means: 1 - ratio(means["mse"], _label_variance(means))),
+)
+
+
+def _label_variance(means: Mapping[str, Floats]) -> Floats:
+    return means["squared_centred_label"] - np.square(means["centred_label"])
