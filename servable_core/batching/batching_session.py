@@ -263,10 +263,11 @@ class BatchingSession:
         def process(batch: Batch[SessionTask]) -> None:
             nonlocal target
             self._process_batch(batch)
-            new_target = self._sizing.target_rows(length)
-            if new_target != target:  # rarely; the queue's lock is wanted by all
-                target = new_target
-                queue.set_target_batch_size(new_target)
+            if self._sizing.target_rows(length) == target:  # mostly; all want the queue's lock
+                return
+            with self._lock:  # around both: the queue must end with what was read last
+                target = self._sizing.target_rows(length)
+                queue.set_target_batch_size(target)
 
         queue = self._scheduler.add_queue(self._options_for(length), process, self._split)
         queue.set_target_batch_size(target)

@@ -1,7 +1,7 @@
 """Sessions: rows in, the same rows' outputs back, whatever shared their batch."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -450,3 +450,32 @@ def test_callback_that_ends_the_thread_does_not_take_neighbours_along(make_sessi
     scheduler.step()
     assert first.result(0)["y"].tolist() == [2, 4]
     assert isinstance(second.exception(0), SystemExit)
+
+
+def test_queue_ends_with_the_last_of_two_targets(make_session, scheduler):
+    """Two threads learn of smaller batches; the one with the older news comes last to the queue."""
+    session = make_session(Model(), max_batch_size=64)
+    queue, set_target = session._dense_queue, session._dense_queue.set_target_batch_size
+    is_first, may_go_on, targets = threading.Event(), threading.Event(), []
+
+    def slow_for_the_first(num_rows):
+        if not is_first.is_set():
+            is_first.set()
+            assert may_go_on.wait(20)
+        targets.append(num_rows)
+        set_target(num_rows)
+
+    queue.set_target_batch_size = slow_for_the_first
+    for _ in range(2):
+        session.submit({"x": np.zeros(64, np.float32)})
+    session._sizing.note_ceiling(0, 32)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(scheduler.step)
+        assert is_first.wait(20)
+        session._sizing.note_ceiling(0, 16)
+        second = pool.submit(scheduler.step)
+        wait([second], 0.2)  # it is done, or waits for the first
+        may_go_on.set()
+        assert first.result(20)
+        assert second.result(20)
+    assert targets[-1] == 16
