@@ -148,7 +148,10 @@ def _precompute_options(args: list[str]) -> Any:
     execution = {name: known.pop(name) for name in list(known) if name in execution_fields}
     given = {name: value for name, value in execution.items() if value is not None}
     if known["batching_parameters_file"]:
-        given["batching_parameters"] = _read_batching_parameters(known["batching_parameters_file"])
+        said = _read_batching_parameters(known["batching_parameters_file"])
+        given["batching_parameters"] = said
+        if known["pad_variable_length_inputs"] is None:
+            known["pad_variable_length_inputs"] = said.pad_variable_length_inputs or None
     lists = ("input", "input_map", "passthrough", "output_tensors", "pad_values")
     for name in lists:
         known[name] = None if known[name] is None else tuple(_flatten(name, known[name]))

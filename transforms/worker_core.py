@@ -5,6 +5,7 @@ because runners tear idle DoFns down and set them up again.
 """
 
 import atexit
+import logging
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,6 +60,8 @@ from transforms.heads import find_heads, predict_heads
 from transforms.input_batch import concat_arrays
 from transforms.plan import PinnedModel, Plan
 from transforms.storage import file_system_for
+
+_logger = logging.getLogger(__name__)
 
 GRACE_SECS = 60.0
 _CLOSE_PATIENCE_SECS = 10.0
@@ -160,7 +163,7 @@ class WorkerCore:
         self._num_gpus = gpus
         self.token = uuid.uuid4().hex
         self._scheduler: SharedBatchScheduler[SessionTask] = SharedBatchScheduler(
-            SharedBatchSchedulerOptions(num_batch_threads=num_threads)
+            _scheduler_options(config.execution, num_threads)
         )
         self._lock = threading.Lock()
         self._sessions: dict[str, BatchingSession] = {}  # Guarded by _lock.
@@ -179,7 +182,14 @@ class WorkerCore:
             InvalidArgumentError: The model's own file is broken, or does not go with the flags.
         """
         own = read_model_batching_parameters(model.path, file_system=file_system_for(model.path))
-        return batching_parameters(self._config.execution, own)
+        parameters = batching_parameters(self._config.execution, own)
+        if parameters.ignored_fields:
+            _logger.warning(
+                "%s: batching parameters without effect: %s",
+                model.servable_id,
+                ", ".join(parameters.ignored_fields),
+            )
+        return parameters
 
     def predict(
         self,
@@ -272,6 +282,15 @@ def _session_key(request: SessionRequest) -> str:
     padding = request.padding
     rest = replace(request, padding=replace(padding, ragged_outputs=frozenset()))
     return repr((rest, sorted(padding.ragged_outputs)))
+
+
+def _scheduler_options(
+    execution: ExecutionOptions, num_threads: int
+) -> SharedBatchSchedulerOptions:
+    said = execution.batching_parameters
+    name = said.thread_pool_name if said else None
+    default = SharedBatchSchedulerOptions(num_batch_threads=num_threads)
+    return default if not name else replace(default, thread_name_prefix=name)
 
 
 def _model_options(config: WorkerCoreConfig) -> SavedModelOptions:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli import _precompute_options, main
 from pipelines.options import PrecomputeOptions
 from pipelines.precompute import run, summary
 from pipelines.predict import predict
@@ -15,7 +15,8 @@ from servable_core.config import BatchingParameters
 from tests.datasets import write_parquet
 from tests.jobs import read_output, values
 from tests.models import call_model, save_batch_facts, save_ragged
-from transforms.execution import ExecutionOptions
+from transforms.execution import ExecutionOptions, batch_threads
+from transforms.worker_core import _scheduler_options
 
 NUM_ROWS = 400
 MATRIX = np.random.default_rng(0).normal(size=(NUM_ROWS, 4)).astype(np.float32)
@@ -255,3 +256,20 @@ class TestTold:
 
 def _with_manifest(report, manifest):
     return replace(report, manifest=manifest)
+
+
+def test_a_file_of_the_server_says_how_threads_are_called_and_what_is_padded(
+    base, inputs, tmp_path
+):
+    """What concerns the job of it holds: the pool's name and size, and whether lists are padded."""
+    path = tmp_path / "batching.config"
+    path.write_text(
+        'thread_pool_name { value: "scorers" }\n'
+        "num_batch_threads { value: 3 }\n"
+        "pad_variable_length_inputs: true\n"
+    )
+    args = [f"--model_base_path={base}", f"--input={inputs}", f"--output={tmp_path / 'out'}"]
+    options = _precompute_options([*args, f"--batching_parameters_file={path}"])
+    assert options.pad_variable_length_inputs is True
+    pools = _scheduler_options(options.execution, batch_threads(options.execution, 0))
+    assert (pools.thread_name_prefix, pools.num_batch_threads) == ("scorers", 3)
