@@ -28,7 +28,6 @@ class UnitAttempt:
         self._state = state
         self._budget = budget
         self._rows_written = 0
-        self._num_counted = 0  # Bad records that count in the job's progress.
         self.rows_read = 0
         self.bad_records: list[BadRecord] = []
         self.bytes_written = 0
@@ -48,7 +47,6 @@ class UnitAttempt:
         if not records:
             return
         self.bad_records.extend(records)
-        self._num_counted += len(records)
         self._state.add_failed(len(records))
         counters = self._state.counters()
         rows = max(counters.rows, self.rows_read)
@@ -91,4 +89,4 @@ class UnitAttempt:
         """Takes what was written out of the job's progress again."""
         self._state.add_rows(-self._rows_written)
         self._state.add_bytes(-self.bytes_written)
-        self._state.add_failed(-self._num_counted)
+        self._state.add_failed(-len(self.bad_records))
