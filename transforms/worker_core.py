@@ -225,6 +225,10 @@ class WorkerCore:
 
     def close(self) -> None:
         """Drains the batches and unloads the models; idempotent."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:  # each may have a thread of its own, which watches its calls
+            session.close()
         self._scheduler.close()
         self._server_core.close()
 

@@ -114,6 +114,9 @@ class BatchingSession:
         self._watch = RunWatch(run_options.timeout_secs, clock, name) if has_timeout else None
         self._lock = threading.Lock()
         self._is_closed = False  # Guarded by _lock.
+        # Batches that began until then have somebody waiting for them. Guarded by _lock, but for
+        # looks, of which a late one does no harm.
+        self._hurried_until_secs = -math.inf
         self._dense_queue = self._add_queue(_NOT_RAGGED)
         # By the length that rows are padded to. Guarded by _lock.
         self._queues: dict[int, SharedBatchQueue[SessionTask]] = {_NOT_RAGGED: self._dense_queue}
@@ -174,15 +177,29 @@ class BatchingSession:
             queue.flush()
 
     def flush_oldest(self) -> None:
-        """Lets the rows run that wait longest for their like, if there is nothing else to run.
+        """Lets rows run that wait for their like, the oldest first, whenever there is nothing else to run.
 
-        For callers who wait for them, and submit no more until they have them; does not block.
+        For callers who wait for them, and submit no more until they have them; does not block. It
+        holds for the rows that wait now, until the last of them runs.
         """
+        with self._lock:
+            self._hurried_until_secs = self._clock.now()
+        self._flush_hurried()
+
+    def _flush_hurried(self) -> None:
+        until_secs = self._hurried_until_secs
         heads = [(queue.head, queue) for queue in self._all_queues()]
         waiting = [(head, queue) for head, queue in heads if head is not None]
-        if waiting and not any(head.is_closed for head, _ in waiting):
-            _, queue = min(waiting, key=lambda each: each[0].started_secs)
+        if any(head.is_closed for head, _ in waiting):
+            return
+        hurried = [each for each in waiting if each[0].started_secs <= until_secs]
+        if hurried:
+            _, queue = min(hurried, key=lambda each: each[0].started_secs)
             queue.flush()
+            return
+        with self._lock:
+            if self._hurried_until_secs == until_secs:  # nobody else has come to wait
+                self._hurried_until_secs = -math.inf
 
     @property
     def name(self) -> str:
@@ -263,6 +280,8 @@ class BatchingSession:
         def process(batch: Batch[SessionTask]) -> None:
             nonlocal target
             self._process_batch(batch)
+            if self._hurried_until_secs > -math.inf:
+                self._flush_hurried()
             if self._sizing.target_rows(length) == target:  # mostly; all want the queue's lock
                 return
             with self._lock:  # around both: the queue must end with what was read last

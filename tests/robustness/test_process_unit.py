@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,23 @@ class TestRowsReadAreRowsWritten:
         receipt = process_unit(job.plan.units[0], job)
         assert receipt.rows_read == _NUM_ROWS
         assert [each.rows for each in receipt.files] == [_NUM_ROWS]
+
+
+class TestThreads:
+    def test_closing_the_core_ends_those_that_watch_calls(self, job):
+        """They do not sleep on until the last call would have taken too long."""
+        before = set(threading.enumerate())
+        process_unit(job.plan.units[0], job)
+        watching = [
+            each
+            for each in threading.enumerate()
+            if each.name == "run_watch" and each not in before
+        ]
+        assert watching
+        job.core.close()
+        for each in watching:
+            each.join(20)
+            assert not each.is_alive()
 
 
 class TestProgress:

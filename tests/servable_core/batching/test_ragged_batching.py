@@ -341,3 +341,34 @@ def test_short_memory_makes_batches_smaller(scheduler, clock):
     session.close()
     assert model.shapes == [(8,)] + [(4,)] * 4
     assert session.statistics().ceiling == session.batch_size == 4
+
+
+def test_oldest_rows_are_hurried_while_nothing_else_runs(make_session, scheduler, clock):
+    """One after the other, those that waited when they were asked for; no timeout passes."""
+    model = Echo()
+    session = make_session(model)
+    for lengths in [(4,), (2,), (8, 8)]:  # the last one is a full batch
+        session.submit(ragged(*lengths))
+        clock.advance(0.1)
+    session.flush_oldest()
+    clock.advance(0.1)
+    session.submit(ragged(3, 8))  # 3 joins the 4; nobody waits for the 8
+    while scheduler.step():
+        pass
+    assert [shape[1] for shape in model.shapes] == [8, 4, 2]
+    session.flush_oldest()
+    assert scheduler.step()
+    assert model.shapes[-1][1] == 8
+
+
+def test_rows_hurried_once_leave_later_ones_their_time(make_session, scheduler, clock):
+    """Whoever waited has got what he waited for."""
+    session = make_session(Echo())
+    first = session.submit(ragged(4))
+    session.flush_oldest()
+    assert scheduler.step()
+    assert first.done()
+    session.submit(ragged(4))
+    assert not scheduler.step()
+    clock.advance(10.0)
+    assert scheduler.step()
