@@ -176,6 +176,9 @@ class BatchRunner:
     ) -> Outputs:
         """Returns the outputs of the rows that were asked for, cut to their lengths."""
         num_rows = rows.stop - rows.start
+        if size == num_rows and padded.lengths is None:
+            self._check_all_rows(outputs, size)
+            return dict(outputs)
         own: dict[str, np.ndarray] = {}
         for name, value in outputs.items():
             if name not in self._options.unbatched_outputs:
@@ -183,6 +186,12 @@ class BatchRunner:
             is_padded = size > num_rows and name not in self._options.unbatched_outputs
             own[name] = value[:num_rows] if is_padded else value
         return cut_outputs(own, padded, rows, self._options.padding)
+
+    def _check_all_rows(self, outputs: Mapping[str, np.ndarray], num_rows: int) -> None:
+        unbatched = self._options.unbatched_outputs
+        for name, value in outputs.items():
+            if name not in unbatched:
+                self._check_rows(name, value, num_rows)
 
     def _check_rows(self, name: str, value: np.ndarray, num_rows: int) -> None:
         if not value.shape or value.shape[0] != num_rows:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,8 +60,7 @@ class PaddingOptions:
     ragged_outputs: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PaddedInputs:
+class PaddedInputs(NamedTuple):
     """Inputs of which none is ragged any more.
 
     Attributes:
@@ -70,9 +69,9 @@ class PaddedInputs:
         padded_length: What they were padded to; 0 if no input was ragged.
     """
 
-    inputs: dict[str, Any]
-    lengths: np.ndarray | None
-    padded_length: int
+    inputs: Mapping[str, Any]
+    lengths: np.ndarray | None = None
+    padded_length: int = 0
 
 
 def row_lengths(inputs: Mapping[str, Any]) -> np.ndarray | None:
@@ -87,6 +86,8 @@ def row_lengths(inputs: Mapping[str, Any]) -> np.ndarray | None:
 def pad_inputs(inputs: Mapping[str, Any], options: PaddingOptions) -> PaddedInputs:
     """Pads every ragged input to the rung above its own longest row, and makes the derived ones."""
     lengths = row_lengths(inputs)
+    if lengths is None and not options.derived:
+        return PaddedInputs(inputs)
     padded = {
         name: _padded(name, value, options) if isinstance(value, RaggedArray) else value
         for name, value in inputs.items()

@@ -191,17 +191,32 @@ class SharedBatchScheduler(Generic[T]):
             )
 
     def _run_turns(self) -> None:
-        while (turn := self._next_turn()) is not None:
-            self._run(turn)
+        turn: _Turn[T] | None = None
+        measured: float | None = None
+        while True:
+            with self._lock:
+                if turn is not None:
+                    self._end_turn_locked(turn, measured)
+                turn = self._next_turn_locked()
+            if turn is None:
+                return
+            measured = self._run_measured(turn)
 
     def _run(self, turn: _Turn[T]) -> None:
+        measured = self._run_measured(turn)
+        with self._lock:
+            self._end_turn_locked(turn, measured)
+
+    def _run_measured(self, turn: _Turn[T]) -> float | None:
         queue, batch = turn
         queue.run(batch)
-        measured = self._measure(batch)
-        with self._lock:
-            self._turns.end_turn(batch, self._clock.now(), measured)
-            queue.finish_locked()
-            self._turn_ended.notify_all()
+        return self._measure(batch)
+
+    def _end_turn_locked(self, turn: _Turn[T], measured: float | None) -> None:
+        queue, batch = turn
+        self._turns.end_turn(batch, self._clock.now(), measured)
+        queue.finish_locked()
+        self._turn_ended.notify_all()
 
     def _measure(self, batch: Batch[T]) -> float | None:
         try:
@@ -210,14 +225,13 @@ class SharedBatchScheduler(Generic[T]):
             _logger.exception("nothing could be measured after %r", batch)
             return None
 
-    def _next_turn(self) -> _Turn[T] | None:
-        with self._lock:
-            while not self._is_stopped:
-                now = self._clock.now()
-                turn = self._take_turn_locked(now)
-                if turn is not None:
-                    return turn
-                self._idle_threads.sleep_locked(now, self._turns.due_secs)
+    def _next_turn_locked(self) -> _Turn[T] | None:
+        while not self._is_stopped:
+            now = self._clock.now()
+            turn = self._take_turn_locked(now)
+            if turn is not None:
+                return turn
+            self._idle_threads.sleep_locked(now, self._turns.due_secs)
         return None
 
     def _take_turn_locked(self, now: float) -> _Turn[T] | None:

@@ -26,9 +26,7 @@ class Clock(Protocol):
 class SystemClock(Clock):
     """The machine's clock."""
 
-    @override
-    def now(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.monotonic)  # no call of ours between: it is read for every task
 
     @override
     def wall_time(self) -> float:
