@@ -47,6 +47,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "method": "predict",
     "sample_seed": 0,
     "on_null": "error",
+    "dedupe": False,
     "deterministic": False,
 }
 
@@ -80,6 +81,7 @@ class PrecomputeOptions:
         sample: Only about this share of the rows, always the same ones.
         sample_seed: Another one gives another sample.
         on_null: `error`, `default:VALUE` or `dead_letter`.
+        dedupe: Compute each distinct input of a unit once.
         pad_variable_length_inputs: Pad all lists of varying length, also for inputs without a mask.
         pad_values: `tensor=value` entries; zero or empty where not given.
         length_ladder: Lengths to pad to.
@@ -121,6 +123,7 @@ class PrecomputeOptions:
     sample: float | None = None
     sample_seed: int | None = None
     on_null: str | None = None
+    dedupe: bool | None = None
     pad_variable_length_inputs: bool | None = None
     pad_values: tuple[str, ...] | None = None
     length_ladder: tuple[int, ...] | None = None
@@ -243,6 +246,7 @@ class PrecomputeOptions:
             sample=self.sample,
             sample_seed=self._value("sample_seed"),
             on_null=parse_null_policy(self._value("on_null")),
+            dedupe=self._value("dedupe"),
             pad_variable_length_inputs=self._value("pad_variable_length_inputs"),
             pad_values=self._value("pad_values"),
             length_ladder=self._value("length_ladder"),
@@ -366,6 +370,7 @@ CONTENT_FLAGS = (
     "sample",
     "sample_seed",
     "on_null",
+    "dedupe",
     "pad_variable_length_inputs",
     "pad_values",
     "length_ladder",

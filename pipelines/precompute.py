@@ -4,7 +4,7 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -340,7 +340,12 @@ def summary(report: RunReport) -> str:
         f"  output       {report.output}",
     ]
     lines += [
-        f"    model_name={each['name']}/model_version={each['version']}  {each['rows']:,} rows"
+        f"    model_name={each['name']}/model_version={each['version']}  {each['rows']:,} rows{_reused_words(each)}"
         for each in report.manifest["models"]
     ]
     return "\n".join(lines)
+
+
+def _reused_words(model: Mapping[str, Any]) -> str:
+    reused = model.get("rows_reused")  # none in the manifests of jobs before there was the flag
+    return f", {reused:,} of them with the outputs of an equal row" if reused else ""

@@ -121,6 +121,12 @@ def _add_failures(add: Add) -> None:
 
 def _add_batching(add: Add) -> None:
     add(
+        "--dedupe",
+        action="store_true",
+        default=None,
+        help="compute each distinct input of a unit once; not for models that draw random numbers",
+    )
+    add(
         "--max_batch_size",
         type=_batch_size,
         metavar="N",

@@ -178,8 +178,11 @@ def _manifest(plan: Plan, receipts: Sequence[Receipt]) -> dict[str, Any]:
                     for each in files
                     if (each.model_name, each.model_version) == (model.name, model.version)
                 ),
+                "rows_reused": sum(
+                    receipt.rows_reused[index] for receipt in receipts if receipt.rows_reused
+                ),
             }
-            for model in plan.models
+            for index, model in enumerate(plan.models)
         ],
         "timings": asdict(timings(receipts)),
     }

@@ -1,6 +1,7 @@
 """One model of a job: how rows become its inputs, and its outputs become columns."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from transforms.bad_records import Stage
 from transforms.batch_isolation import Isolated, isolate
 from transforms.batching_options import max_rows
 from transforms.binding import Binding, BoundInput, bind
+from transforms.distinct_rows import DistinctRows
 from transforms.execution import ExecutionOptions
 from transforms.formats.part_writer import NO_TENSORS, CreateWriter, OutputRows, RowTensors
 from transforms.formats.prediction_log_writer import LoggedModel
@@ -132,15 +134,25 @@ class ModelStage:
             return self._max_rows or batch_size
         return min(batch_size, self._max_rows)
 
-    def submit(self, batch: InputBatch, batch_size: int, execution: ExecutionOptions) -> Submission:
+    def submit(
+        self,
+        batch: InputBatch,
+        batch_size: int,
+        execution: ExecutionOptions,
+        distinct: DistinctRows | None = None,
+    ) -> Submission:
         """Hands rows to the model; blocks while its queue is full.
 
         Args:
             batch: The rows.
             batch_size: Rows of a batch to start with.
             execution: How long to wait.
+            distinct: What it was given of the unit before, and need not be given again; None to
+                hand over all rows.
         """
         binding = self.binding(batch)
+        if distinct is not None:
+            distinct.start_batch()
 
         def submit(inputs: dict[str, Any]) -> Any:
             session = self.session(binding, batch_size, inputs)
@@ -149,7 +161,7 @@ class ModelStage:
         return submit_batch(
             batch,
             lambda rows: to_tensors(rows, binding),
-            submit,
+            submit if distinct is None else partial(distinct.submit, submit),
             model=self._label,
             keeps_bad_records=self._content.keeps_bad_records,
         )

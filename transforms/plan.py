@@ -165,6 +165,7 @@ class ContentOptions:
         sample: Share of the rows that is read, chosen by their files and numbers; None for all.
         sample_seed: Another one gives another sample.
         on_null: `--on_null` as given.
+        dedupe: Whether rows of equal inputs share one computation.
     """
 
     input_format: str
@@ -191,6 +192,7 @@ class ContentOptions:
     sample: float | None = None
     sample_seed: int = 0
     on_null: str = "error"
+    dedupe: bool = False
 
     @property
     def keeps_bad_records(self) -> bool:

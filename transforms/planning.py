@@ -81,6 +81,7 @@ class PlanRequest:
         sample: Share of the rows to read, or None for all.
         sample_seed: Another one gives another sample.
         on_null: What becomes of rows with nulls.
+        dedupe: Whether rows of equal inputs share one computation.
     """
 
     models: ModelSelection
@@ -110,6 +111,7 @@ class PlanRequest:
     sample: float | None = None
     sample_seed: int = 0
     on_null: NullPolicy = field(default_factory=NullPolicy)
+    dedupe: bool = False
 
 
 def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
@@ -403,6 +405,7 @@ def _content(
         sample=request.sample,
         sample_seed=request.sample_seed,
         on_null=str(request.on_null),
+        dedupe=request.dedupe,
         deterministic_batch_size=(batch_size if request.deterministic else None),
         deterministic_batch_cells=(
             execution.max_batch_cells or MAX_BATCH_CELLS if request.deterministic else None

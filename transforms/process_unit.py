@@ -18,6 +18,7 @@ from transforms.batch_isolation import isolate
 from transforms.batching_options import batching_parameters
 from transforms.batching_report import to_document
 from transforms.dead_letters import dead_letters_path, write_dead_letters
+from transforms.distinct_rows import DistinctRows
 from transforms.execution import ExecutionOptions
 from transforms.formats.part_writer import OutputRows, PartWriter
 from transforms.formats.text_types import type_from_text
@@ -89,6 +90,7 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
             worker=job.core.token,
             batching=to_document(job.core.statistics()),
             rows_failed=attempt.rows_failed,
+            rows_reused=attempt.rows_reused,
             dead_letters=dict(Counter(each.stage.value for each in attempt.bad_records)),
         )
         write_receipt(receipt, job.output, len(job.plan.units))
@@ -151,7 +153,7 @@ def _infer_unit(
             max_bytes=_READ_AHEAD_BYTES,
             name=f"read_unit_{unit.index}",
         ) as batches,
-        closing(_infer(iter(batches), job)) as inferred,
+        closing(_infer(iter(batches), job, attempt)) as inferred,
     ):
         for each in inferred:
             yield _output_batch(each, job)
@@ -253,20 +255,27 @@ def batch_rows(plan: Plan, execution: ExecutionOptions) -> int:
     return plan.content.deterministic_batch_size or asked or plan.batch_size_hint
 
 
-def _infer(batches: Iterator[InputBatch], job: UnitJob) -> Generator[InferredBatch, None, None]:
+def _infer(
+    batches: Iterator[InputBatch], job: UnitJob, attempt: UnitAttempt
+) -> Generator[InferredBatch, None, None]:
     size = batch_rows(job.plan, job.execution)
+    is_ragged = _is_ragged(job.plan.content)
+    max_batches = _MAX_RAGGED_IN_FLIGHT if is_ragged else _MAX_BATCHES_IN_FLIGHT
+    if job.plan.content.dedupe:
+        attempt.distinct = tuple(
+            DistinctRows(max_batches_in_flight=max_batches) for _ in job.stages
+        )
 
     def submit(batch: InputBatch) -> Sequence[Submission]:
-        return [stage.submit(batch, size, job.execution) for stage in job.stages]
+        return [
+            stage.submit(batch, size, job.execution, distinct)
+            for stage, distinct in itertools.zip_longest(job.stages, attempt.distinct)
+        ]
 
-    is_ragged = _is_ragged(job.plan.content)
     return infer_batches(
         batches,
         submit,
-        window=InFlightWindow(
-            max_batches=_MAX_RAGGED_IN_FLIGHT if is_ragged else _MAX_BATCHES_IN_FLIGHT,
-            max_bytes=job.execution.max_in_flight_bytes,
-        ),
+        window=InFlightWindow(max_batches=max_batches, max_bytes=job.execution.max_in_flight_bytes),
         timeout_secs=job.execution.batch_timeout_secs,
         check=job.state.abort.check,
         flush=partial(_flush, job),

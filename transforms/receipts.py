@@ -57,6 +57,7 @@ class Receipt:
         peak_rss_bytes: Largest resident memory of the worker process so far.
         worker: Token of the worker core that ran it.
         rows_failed: For each model of the plan, the records put aside without its outputs.
+        rows_reused: For each model of the plan, the rows that got the outputs of an equal one.
         dead_letters: Letters by stage.
         batching: What that core's batching sessions had done by then, in all.
     """
@@ -72,6 +73,7 @@ class Receipt:
     worker: str = ""
     batching: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows_failed: tuple[int, ...] = ()
+    rows_reused: tuple[int, ...] = ()
     dead_letters: dict[str, int] = field(default_factory=dict)
 
 
@@ -203,8 +205,8 @@ def _parse(content: bytes) -> Receipt | None:
     try:
         fields: dict[str, Any] = json.loads(content)
         files = tuple(OutputFile(**each) for each in fields.pop("files"))
-        failed = tuple(fields.pop("rows_failed", ()))
-        return Receipt(files=files, rows_failed=failed, **fields)
+        failed, reused = (tuple(fields.pop(each, ())) for each in ("rows_failed", "rows_reused"))
+        return Receipt(files=files, rows_failed=failed, rows_reused=reused, **fields)
     except (ValueError, TypeError, KeyError, AttributeError):  # whatever a damaged file may hold
         return None
 

@@ -1,9 +1,8 @@
 """One batch on its way through one model: submitted whole, or in parts where rows of it are bad."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +15,22 @@ from transforms.dead_letters import bad_row
 from transforms.input_batch import InputBatch
 
 Outputs = dict[str, Any]
-Submit = Callable[[dict[str, Any]], "Future[Outputs]"]
+
+
+class PendingOutputs(Protocol):
+    """The outputs of rows that were submitted: a future of them, or what looks like one."""
+
+    def done(self) -> bool:
+        """Whether `result` would return, or raise, at once."""
+
+    def cancel(self) -> object:
+        """Gives up what does not run yet."""
+
+    def result(self, timeout_secs: float | None, /) -> Outputs:
+        """Waits for the outputs; raises what the model raised."""
+
+
+Submit = Callable[[dict[str, Any]], PendingOutputs]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +47,11 @@ class ModelOutcome:
 
 
 class Submission:
-    """The futures of one batch in one model. One thread at a time."""
+    """The outputs to come of one batch in one model. One thread at a time."""
 
     def __init__(
         self,
-        parts: list[tuple[InputBatch, "Future[Outputs]"]],
+        parts: list[tuple[InputBatch, PendingOutputs]],
         bad_records: list[BadRecord],
         *,
         model: tuple[str, int],
@@ -113,7 +127,7 @@ def submit_batch(
             first of them is an error.
     """
     if not keeps_bad_records:
-        parts = [(batch, submit(to_inputs(batch)))]
+        parts: list[tuple[InputBatch, PendingOutputs]] = [(batch, submit(to_inputs(batch)))]
         return Submission(parts, [], model=model, keeps_bad_records=False)
     isolated = isolate(
         batch, lambda start, stop: to_inputs(batch.slice(start, stop)), Stage.BIND, model

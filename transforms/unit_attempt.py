@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
+from transforms.distinct_rows import DistinctRows
 from transforms.failure_budget import FailureBudget
 from transforms.input_batch import InputBatch
 from transforms.job_state import JobState
@@ -20,6 +21,7 @@ class UnitAttempt:
         bad_records: Those that lack the outputs of a model, or of all.
         bytes_written: Input bytes that the rows written stand for.
         num_batches: Batches written.
+        distinct: For each model of the plan, the distinct rows it was given; empty if it gets all.
     """
 
     def __init__(self, unit: Unit, plan: Plan, state: JobState, budget: FailureBudget) -> None:
@@ -32,6 +34,7 @@ class UnitAttempt:
         self.bad_records: list[BadRecord] = []
         self.bytes_written = 0
         self.num_batches = 0
+        self.distinct: tuple[DistinctRows, ...] = ()
 
     def add_unreadable(self, record: BadRecord) -> None:
         """Takes a record that is none of the rows read."""
@@ -68,6 +71,13 @@ class UnitAttempt:
         of_all = sum(each.model is None for each in self.bad_records)
         models = [each.model for each in self.bad_records]
         return tuple(of_all + models.count((each.name, each.version)) for each in self._plan.models)
+
+    @property
+    def rows_reused(self) -> tuple[int, ...]:
+        """For each model of the plan, the rows that got the outputs of an equal one."""
+        if not self.distinct:
+            return (0,) * len(self._plan.models)
+        return tuple(each.num_reused for each in self.distinct)
 
     def check_rows(self, rows_written: Sequence[int]) -> None:
         """Checks that every record is written or put aside, for each model.
