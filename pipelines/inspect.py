@@ -12,7 +12,7 @@ from servable_core.sources.storage_path_versions import VersionDirectory
 from servable_core.sources.version_selection import parse_version_policy
 from transforms.binding import BoundInput, try_bind
 from transforms.input_map import ColumnSource, parse_input_map
-from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
+from transforms.inputs import InputDescription, describe_inputs, find_inputs, input_format_of
 from transforms.model_versions import find_versions, list_versions
 from transforms.storage import absolute_path, file_system_for
 
@@ -68,7 +68,7 @@ def describe_data(options: InspectOptions) -> InputDescription | None:
     if not options.input:
         return None
     files = find_inputs(options.input)
-    return describe_inputs(files, detect_format(files, options.input_format), limit=None)
+    return describe_inputs(files, input_format_of(files, options.input_format), limit=None)
 
 
 def schema_lines(options: InspectOptions, description: InputDescription) -> Iterator[str]:

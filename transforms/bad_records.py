@@ -1,7 +1,9 @@
 """Records that have no outputs, and why: what becomes of them is for the job to decide."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+import pyarrow as pa
 
 
 class Stage(Enum):
@@ -29,6 +31,7 @@ class BadRecord:
         message: What was wrong, in words.
         record: Its raw bytes: a TFRecord's payload, or a table's row as JSON; None if unreadable.
         model: Name and version of the model that it failed in; None if it failed for all.
+        schema: The columns that a row as JSON had; None of other records.
     """
 
     source_file: str
@@ -39,3 +42,4 @@ class BadRecord:
     message: str
     record: bytes | None = None
     model: tuple[str, int] | None = None
+    schema: pa.Schema | None = field(default=None, compare=False, repr=False)

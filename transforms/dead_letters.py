@@ -10,10 +10,13 @@ import pyarrow.parquet as pq
 
 from servable_core.errors import ServableCoreError
 from transforms.bad_records import BadRecord, Stage
+from transforms.formats.text_types import type_to_text
 from transforms.input_batch import InputBatch
 from transforms.storage import create_file
 
 DEAD_LETTERS_DIRECTORY = "_dead_letters"
+# In the metadata of a file: the types of the columns that rows as JSON had, which JSON cannot tell.
+ROW_TYPES_KEY = b"row_types"
 SCHEMA = pa.schema(
     [
         ("source_file", pa.string()),
@@ -47,6 +50,7 @@ def bad_row(
         message=str(error) or type(error).__name__,
         record=raw_record(batch, row),
         model=model,
+        schema=batch.columns.schema if batch.records is None else None,
     )
 
 
@@ -81,7 +85,19 @@ def dead_letters_path(unit: int, num_units: int) -> str:
 def write_dead_letters(output: str, path: str, letters: Sequence[BadRecord]) -> None:
     """Writes the letters of a unit, at once or not at all."""
     with create_file(output, f"{output}/{path}") as sink:
-        pq.write_table(to_table(letters), sink, compression="zstd")
+        table = to_table(letters).replace_schema_metadata({ROW_TYPES_KEY: _row_types(letters)})
+        pq.write_table(table, sink, compression="zstd")
+
+
+def _row_types(letters: Sequence[BadRecord]) -> str:
+    """Returns the type of each column of rows as JSON; of those that `--preprocess` changes, none."""
+    schemas = {id(each.schema): each.schema for each in letters if each.schema is not None}
+    fields = [field for schema in schemas.values() for field in schema]
+    types = {field.name: field.type for field in fields}
+    changed = {field.name for field in fields if field.type != types[field.name]}
+    return json.dumps(
+        {name: type_to_text(each) for name, each in types.items() if name not in changed}
+    )
 
 
 def to_table(letters: Iterable[BadRecord]) -> pa.Table:

@@ -1,5 +1,6 @@
 """Finds the input files and describes what is in them, before anything is read in earnest."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -12,7 +13,16 @@ import pyarrow as pa
 from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.executor import create_executor
 from servable_core.runtime.file_system import FileInfo
+from transforms.dead_letter_files import read_records
+from transforms.dead_letter_inputs import (
+    RECORD_LETTERS,
+    ROW_LETTERS,
+    describe_row_letters,
+    letter_pieces,
+    letters_format,
+)
 from transforms.formats import parquet, tfrecord
+from transforms.formats.tfrecord_features import describe_records
 from transforms.formats.tfrecord_index import INDEX_SUFFIXES
 from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_lists import expand_lists
@@ -49,6 +59,8 @@ _SUFFIXES = {
 _NUM_FOOTER_THREADS = 8
 _LINES_BYTES = 16 << 20  # JSON Lines are cut into ranges of this size, which units are made of
 _NUM_DESCRIBED_FILES = 4  # a feature that is missing from all of these is taken for absent
+
+_NUM_DESCRIBED_LETTERS = 1000
 
 _UNCUT = UnitBounds(max_bytes=1 << 62)
 _Describer: TypeAlias = Callable[[Sequence[FileInfo], int | None, Executor], "InputDescription"]
@@ -156,6 +168,18 @@ def detect_format(files: Sequence[FileInfo], given: str | None) -> str:
     return str(examples.popitem()[0])
 
 
+def input_format_of(files: Sequence[FileInfo], given: str | None) -> str:
+    """Returns the format given, or what the files are: as their suffixes tell, or dead letters.
+
+    Raises:
+        InvalidArgumentError: As `detect_format`; or only some of the files are dead letters.
+        DataLossError: A file is not of its suffix's format.
+    """
+    found = detect_format(files, given)
+    letters = letters_format(files) if given is None and found == "parquet" else None
+    return letters or found
+
+
 def _format_of(path: str) -> str | None:
     name = path.rpartition("/")[2].lower()
     matches = [each for suffix, each in _SUFFIXES.items() if name.endswith(suffix)]
@@ -205,6 +229,8 @@ def _describer(input_format: str, bounds: UnitBounds, options: TFRecordOptions) 
             _describe_text,
             partial(describe_json_lines, range_bytes=min(_LINES_BYTES, bounds.max_bytes)),
         ),
+        RECORD_LETTERS: partial(_describe_record_letters, options=options),
+        ROW_LETTERS: partial(_describe_text, describe_row_letters),
     }
     return describers[input_format]
 
@@ -275,6 +301,24 @@ def _describe_tfrecord(
         pieces=tfrecord_pieces(files, limit, executor, bounds, options),
         features=features,
     )
+
+
+def _describe_record_letters(
+    files: Sequence[FileInfo], _limit: int | None, _executor: Executor, *, options: TFRecordOptions
+) -> InputDescription:
+    features = tfrecord.merge_features([_letter_features(each.path, options) for each in files])
+    return InputDescription(
+        schemas=(pa.schema([each.field for each in features.values()]),),
+        has_records=True,
+        pieces=letter_pieces(files),
+        features=features,
+    )
+
+
+def _letter_features(path: str, options: TFRecordOptions) -> list[tfrecord.Feature]:
+    letters = itertools.islice(read_records(path), _NUM_DESCRIBED_LETTERS)
+    skips_bad = options.on_error == "dead_letter"
+    return describe_records(path, [each.record for each in letters], skips_bad=skips_bad)
 
 
 def _describe_text(

@@ -1,7 +1,7 @@
 """Makes the plan: resolves versions and inputs, binds everything, cuts units. Writes nothing."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,12 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
 from servable_core.servables.signature import SignatureSpec
 from transforms.batching_options import MAX_BATCH_CELLS, batching_parameters, max_rows
 from transforms.binding import Binding, bind, closest
+from transforms.dead_letter_inputs import (
+    RECORD_LETTERS,
+    ROW_LETTERS,
+    read_record_letters,
+    read_row_letters,
+)
 from transforms.execution import (
     ExecutionOptions,
     batch_size_for,
@@ -32,7 +38,7 @@ from transforms.formats.tfrecord_options import tfrecord_options
 from transforms.heads import find_heads
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
-from transforms.inputs import InputDescription, describe_inputs, detect_format, find_inputs
+from transforms.inputs import InputDescription, describe_inputs, find_inputs, input_format_of
 from transforms.model_config import ModelSelection, resolve_selected_models
 from transforms.model_versions import ResolvedModel
 from transforms.nulls import NullPolicy, check_default
@@ -133,7 +139,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
         for each in models
     ]
     files = find_inputs(request.inputs)
-    input_format = detect_format(files, request.input_format)
+    input_format = input_format_of(files, request.input_format)
     description = describe_inputs(
         files,
         input_format,
@@ -195,6 +201,8 @@ def _sample(
     path = files[description.pieces[0].file_index].path
     if input_format == "tfrecord":
         return _tfrecord_sample([each.path for each in files], description)
+    if input_format in (RECORD_LETTERS, ROW_LETTERS):
+        return _letters_sample(files, input_format, description)
     if input_format != "parquet":
         return _text_sample(files, input_format, description)
     table = parquet.read_head(path, _SAMPLE_ROWS).replace_schema_metadata(None)
@@ -219,6 +227,31 @@ def _text_sample(
             if batch.num_rows:
                 return InputBatch(columns=batch.columns.slice(0, _SAMPLE_ROWS))
     raise NotFoundError(f"no good row in {len(files)} files to try --preprocess on")
+
+
+def _letters_sample(
+    files: Sequence[FileInfo], input_format: str, description: InputDescription
+) -> InputBatch:
+    for piece in description.pieces:  # the first records may all be bad
+        path = files[piece.file_index].path
+        for batch in _letter_batches(path, input_format, description):
+            if batch.num_rows:
+                return batch.slice(0, _SAMPLE_ROWS)
+    raise NotFoundError(f"no good record in {len(files)} files to try --preprocess on")
+
+
+def _letter_batches(
+    path: str, input_format: str, description: InputDescription
+) -> Iterator[InputBatch]:
+    if input_format == ROW_LETTERS:
+        return read_row_letters(path, description.schemas[0], "dead_letter")
+    return tfrecord.parse_blocks(
+        read_record_letters(path),
+        list(description.features.values()),
+        lambda: _SAMPLE_ROWS,
+        with_records=True,
+        options=tfrecord_options("check", "dead_letter"),
+    )
 
 
 def _bind_all(

@@ -10,6 +10,12 @@ import pyarrow as pa
 
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
+from transforms.dead_letter_inputs import (
+    RECORD_LETTERS,
+    ROW_LETTERS,
+    read_record_letters,
+    read_row_letters,
+)
 from transforms.formats import parquet, tfrecord
 from transforms.formats.tfrecord_blocks import FilePart, RecordBlock, read_blocks
 from transforms.formats.tfrecord_options import TFRecordOptions
@@ -29,7 +35,7 @@ class ReadOptions:
     """What is read of the input.
 
     Attributes:
-        input_format: "parquet", "tfrecord", "csv" or "jsonl".
+        input_format: "parquet", "tfrecord", "csv" or "jsonl", or what dead letters hold.
         columns: Columns or features wanted.
         features: How each of `columns` is parsed; not for Parquet.
         with_records: Whether serialized Examples are kept beside the columns.
@@ -155,11 +161,40 @@ def _read_text(
         yield from read_text_range(path, each, options.input_format, schema, options.on_error)
 
 
+def _read_record_letters(
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+) -> Iterator[InputBatch]:
+    paths = [(inputs[each.file_index].path, each) for each in unit.ranges]
+    blocks = (
+        block
+        for path, each in paths
+        for block in _planned_rows(read_record_letters(path), path, each)
+    )
+    return tfrecord.parse_blocks(
+        blocks,
+        options.features,
+        options.batch_rows,
+        with_records=options.with_records,
+        options=options.tfrecord,
+    )
+
+
+def _read_row_letters(
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+) -> Iterator[InputBatch]:
+    schema = pa.schema([each.field for each in options.features])
+    for each in unit.ranges:
+        path = inputs[each.file_index].path
+        yield from _planned_rows(read_row_letters(path, schema, options.on_error), path, each)
+
+
 _READ: Mapping[str, Callable[[Unit, Sequence[InputFile], ReadOptions], Iterator[InputBatch]]] = {
     "parquet": _read_parquet,
     "tfrecord": _read_tfrecord,
     "csv": _read_text,
     "jsonl": _read_text,
+    RECORD_LETTERS: _read_record_letters,
+    ROW_LETTERS: _read_row_letters,
 }
 
 

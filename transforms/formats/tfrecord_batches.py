@@ -11,7 +11,7 @@ from servable_core.errors import InvalidArgumentError
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from transforms.bad_records import BadRecord, Stage
 from transforms.formats.example_parsing import RecordParser
-from transforms.formats.tfrecord_blocks import RecordBlock, gather, join_blocks
+from transforms.formats.tfrecord_blocks import NO_OFFSET, RecordBlock, gather, join_blocks
 from transforms.formats.tfrecord_features import Feature
 from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_batch import InputBatch
@@ -91,7 +91,8 @@ def _located(block: RecordBlock, segment: Segment[pa.RecordBatch]) -> BaseExcept
     if not isinstance(error, InvalidArgumentError):
         return error or AssertionError("a segment without result has an error")
     path, row, offset = block.place(segment.start)
-    return InvalidArgumentError(f"{path}: record {row}, at byte {offset}: {error}")
+    at_byte = "" if offset == NO_OFFSET else f", at byte {offset}"
+    return InvalidArgumentError(f"{path}: record {row}{at_byte}: {error}")
 
 
 def _bad_record(block: RecordBlock, segment: Segment[pa.RecordBatch]) -> BadRecord:
@@ -99,7 +100,7 @@ def _bad_record(block: RecordBlock, segment: Segment[pa.RecordBatch]) -> BadReco
     return BadRecord(
         source_file=path,
         source_row=row,
-        byte_offset=offset,
+        byte_offset=None if offset == NO_OFFSET else offset,
         stage=Stage.PARSE,
         code=InvalidArgumentError.code.name,
         message=str(segment.error),

@@ -12,6 +12,7 @@ from transforms.formats.tfrecord_frames import FRAME_BYTES, Damage, Run, scan_fr
 from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_batch import Origin, cut_origins
 
+NO_OFFSET = -1
 _BLOCK_BYTES = 8 << 20  # of a block that is joined from several
 
 
@@ -40,7 +41,7 @@ class RecordBlock:
 
     Attributes:
         records: Their payloads.
-        offsets: Where their frames begin in the (decompressed) files.
+        offsets: Where their frames begin in the (decompressed) files; `NO_OFFSET` if nobody knows.
         input_bytes: About how many bytes of the files they stand for.
         origins: Where they come from; consecutive records of a file, one for each stretch of them.
         bad_records: What was read just before, or among, these records, and is damaged.
