@@ -35,15 +35,13 @@ def letters_format(files: Sequence[FileInfo]) -> str | None:
     rows, and the bytes are bad ones.
 
     Args:
-        files: Parquet files.
+        files: Parquet files; if neither of the first two is one of dead letters, none is.
 
     Raises:
         InvalidArgumentError: Only some of them are dead letters.
     """
-    if not is_letter_file(files[0].path):
-        others = () if len(files) == 1 else files[1:2]
-        if not any(is_letter_file(each.path) for each in others):
-            return None
+    if not any(is_letter_file(each.path) for each in files[:2]):  # all footers would take long
+        return None
     mixed = [each.path for each in files if not is_letter_file(each.path)]
     if mixed:
         raise InvalidArgumentError(
