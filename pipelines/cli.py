@@ -143,6 +143,7 @@ def _precompute_options(args: list[str]) -> Any:
     known, beam_args = _split(parser, args)
     from pipelines.options import PrecomputeOptions
     from transforms.execution import ExecutionOptions
+    from transforms.lineage import command_line
 
     execution_fields = ExecutionOptions.__dataclass_fields__
     execution = {name: known.pop(name) for name in list(known) if name in execution_fields}
@@ -156,7 +157,10 @@ def _precompute_options(args: list[str]) -> Any:
     for name in lists:
         known[name] = None if known[name] is None else tuple(_flatten(name, known[name]))
     return PrecomputeOptions(
-        **known, execution=ExecutionOptions(**given), beam_args=tuple(beam_args)
+        **known,
+        execution=ExecutionOptions(**given),
+        beam_args=tuple(beam_args),
+        command_line=command_line(["run_pipeline.py", "precompute", *args]),
     )
 
 

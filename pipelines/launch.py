@@ -19,8 +19,17 @@ _PACKAGE_FLAGS = ("--extra_package=", "--extra_packages=")
 _WHEEL_PREFIX = "bulk_inference-"
 
 
-def run_units(output: str, execution: ExecutionOptions, runner: RunnerChoice) -> None:
-    """Runs all pending units of the plan in `output` and its last stage, and waits for the end."""
+def run_units(
+    output: str, execution: ExecutionOptions, runner: RunnerChoice, command_line: str = ""
+) -> None:
+    """Runs all pending units of the plan in `output` and its last stage, and waits for the end.
+
+    Args:
+        output: Output directory with a plan.
+        execution: Limits of one worker.
+        runner: Where it runs.
+        command_line: The command that the job was started with, for the receipts.
+    """
     _make_importable()
     with _staged(runner) as args:
         pipeline = beam.Pipeline(options=PipelineOptions(args))
@@ -28,6 +37,7 @@ def run_units(output: str, execution: ExecutionOptions, runner: RunnerChoice) ->
             output=output,
             execution=execution,
             stops_siblings=runner.is_local and not runner.is_in_process,
+            command_line=command_line,
         )
         result = pipeline.run()
         try:

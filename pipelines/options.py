@@ -100,6 +100,7 @@ class PrecomputeOptions:
         batching_parameters_file: Where `execution.batching_parameters` come from.
         execution: How workers run.
         beam_args: Arguments for Beam.
+        command_line: The command that these options come from, for the manifest.
     """
 
     output: str
@@ -142,6 +143,7 @@ class PrecomputeOptions:
     batching_parameters_file: str | None = None
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     beam_args: tuple[str, ...] = ()
+    command_line: str = ""
 
     def __post_init__(self) -> None:
         if not self.output:

@@ -24,6 +24,7 @@ from pipelines.output_directory import (
     is_complete,
     locked,
 )
+from pipelines.run_summary import bytes_line, failure_lines, load_words, time_lines
 from servable_core.errors import AbortedError, FailedPreconditionError, ServableCoreError
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.collection_pause import collection_paused
@@ -213,7 +214,7 @@ def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock:
 def _run_pipeline(options: PrecomputeOptions, runner: RunnerChoice) -> None:
     from pipelines.launch import run_units
 
-    run_units(options.output_path, options.execution, runner)
+    run_units(options.output_path, options.execution, runner, options.command_line)
 
 
 def _explain(error: Exception, state: JobState, output: str) -> Exception:
@@ -335,15 +336,22 @@ def summary(report: RunReport) -> str:
             f"done: {report.rows:,} rows{of_versions} in {report.seconds:.1f} s,"
             f" {rate:,.0f} rows/s ({report.total_seconds:.1f} s with start-up)"
         ),
+        *time_lines(report.manifest),
         *batching_lines(report.manifest),
+        *failure_lines(report.manifest),
         f"  peak memory  {report.peak_rss_bytes / 2**20:,.0f} MiB",
+        bytes_line(report.manifest),
         f"  output       {report.output}",
     ]
-    lines += [
-        f"    model_name={each['name']}/model_version={each['version']}  {each['rows']:,} rows{_reused_words(each)}"
-        for each in report.manifest["models"]
+    return "\n".join([*lines, *_model_lines(report.manifest)])
+
+
+def _model_lines(manifest: Mapping[str, Any]) -> list[str]:
+    return [
+        f"    model_name={each['name']}/model_version={each['version']}  {each['rows']:,} rows"
+        f"{_reused_words(each)}{load_words(manifest, each['name'], each['version'])}"
+        for each in manifest["models"]
     ]
-    return "\n".join(lines)
 
 
 def _reused_words(model: Mapping[str, Any]) -> str:

@@ -1,10 +1,9 @@
 """The last stage: recounts everything from receipts and parts, then declares the job done."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -12,9 +11,9 @@ import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
 from servable_core.runtime.executor import create_executor
-from transforms.batching_report import merge_workers
 from transforms.failure_budget import FailureBudget
 from transforms.failures import read_unit_failure
+from transforms.manifest import create_manifest
 from transforms.output_formats import count_rows, is_part
 from transforms.plan import Plan, Unit
 from transforms.receipts import (
@@ -38,22 +37,6 @@ UNIT_TABLE_FILE = f"{UNITS_DIRECTORY}/units.parquet"
 _NUM_THREADS = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timings:
-    """When the job's units ran.
-
-    Attributes:
-        first_unit_start_secs: Unix seconds.
-        last_unit_end_secs: Unix seconds.
-        steady_secs: Time in which at least one unit ran: without imports, planning and model load,
-            and without the gap between a job that was killed and its resumption.
-    """
-
-    first_unit_start_secs: float
-    last_unit_end_secs: float
-    steady_secs: float
-
-
 def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -> None:  # noqa: B008 - frozen
     """Checks that every unit is done and every row is there, then writes manifest and `_SUCCESS`.
 
@@ -72,7 +55,7 @@ def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -
     _check_rows(files, output)
     _check_no_strays(plan, files, output)
     _write_unit_table(receipts, output)
-    document = _manifest(plan, receipts)
+    document = create_manifest(plan, receipts)
     document["failed_units"] = [_failed_unit(plan, unit, output) for unit in missing]
     write_bytes(output, f"{output}/{MANIFEST_FILE}", json.dumps(document, indent=2).encode())
     rows_failed = sum(document["dead_letters"].values())
@@ -153,50 +136,3 @@ def _write_unit_table(receipts: Sequence[Receipt], output: str) -> None:
     ]
     with create_file(output, f"{output}/{UNIT_TABLE_FILE}") as sink:
         pq.write_table(pa.Table.from_pylist(rows), sink)
-
-
-def _manifest(plan: Plan, receipts: Sequence[Receipt]) -> dict[str, Any]:
-    files = [each for receipt in receipts for each in receipt.files]
-    return {
-        "plan_id": plan.plan_id,
-        "rows": sum(receipt.rows_read for receipt in receipts),
-        "units": len(receipts),
-        "files": len(files),
-        "bytes_read": plan.size_bytes,
-        "bytes_written": sum(each.size_bytes for each in files),
-        "dead_letters": dict(
-            sum((Counter(receipt.dead_letters) for receipt in receipts), Counter())
-        ),
-        "batches": sum(receipt.num_batches for receipt in receipts),
-        "batching": merge_workers((each.worker, each.batching) for each in receipts),
-        "peak_rss_bytes": max(receipt.peak_rss_bytes for receipt in receipts),
-        "models": [
-            {
-                **asdict(model),
-                "rows": sum(
-                    each.rows
-                    for each in files
-                    if (each.model_name, each.model_version) == (model.name, model.version)
-                ),
-                "rows_reused": sum(
-                    receipt.rows_reused[index] for receipt in receipts if receipt.rows_reused
-                ),
-            }
-            for index, model in enumerate(plan.models)
-        ],
-        "timings": asdict(timings(receipts)),
-    }
-
-
-def timings(receipts: Sequence[Receipt]) -> Timings:
-    """Returns when the units ran; there is at least one."""
-    spans = sorted((receipt.started_secs, receipt.ended_secs) for receipt in receipts)
-    steady_secs, covered_until = 0.0, spans[0][0]
-    for start, end in spans:
-        steady_secs += max(0.0, end - max(start, covered_until))
-        covered_until = max(covered_until, end)
-    return Timings(
-        first_unit_start_secs=spans[0][0],
-        last_unit_end_secs=covered_until,
-        steady_secs=round(steady_secs, 6),
-    )

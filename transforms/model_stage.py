@@ -1,6 +1,7 @@
 """One model of a job: how rows become its inputs, and its outputs become columns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -140,6 +141,8 @@ class ModelStage:
         batch_size: int,
         execution: ExecutionOptions,
         distinct: DistinctRows | None = None,
+        *,
+        while_binding: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> Submission:
         """Hands rows to the model; blocks while its queue is full.
 
@@ -149,10 +152,15 @@ class ModelStage:
             execution: How long to wait.
             distinct: What it was given of the unit before, and need not be given again; None to
                 hand over all rows.
+            while_binding: Makes what is held while tensors are made of the rows.
         """
         binding = self.binding(batch)
         if distinct is not None:
             distinct.start_batch()
+
+        def make_inputs(rows: InputBatch) -> dict[str, Any]:
+            with while_binding():
+                return to_tensors(rows, binding)
 
         def submit(inputs: dict[str, Any]) -> Any:
             session = self.session(binding, batch_size, inputs)
@@ -160,7 +168,7 @@ class ModelStage:
 
         return submit_batch(
             batch,
-            lambda rows: to_tensors(rows, binding),
+            make_inputs,
             submit if distinct is None else partial(distinct.submit, submit),
             model=self._label,
             keeps_bad_records=self._content.keeps_bad_records,

@@ -4,6 +4,7 @@ Impulse -> pending unit numbers -> Reshuffle -> process each unit -> count -> fi
 Nothing but unit numbers and counts crosses a stage boundary: both are integers, and their coders say so.
 """
 
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -51,11 +52,13 @@ class PrecomputeUnits(beam.PTransform):
         execution: Limits of one worker.
         stops_siblings: Whether a failed unit stops the workers in other processes. Only where the
             launcher clears old failures first and no runner tries a unit again.
+        command_line: The command that the job was started with, for the receipts.
     """
 
     output: str
     execution: ExecutionOptions
     stops_siblings: bool = False
+    command_line: str = ""
 
     def expand(self, pbegin: PBegin) -> PCollection[int]:
         """Returns the number of units done in this run, once they are all committed."""
@@ -70,6 +73,7 @@ class PrecomputeUnits(beam.PTransform):
                     output=self.output,
                     execution=self.execution,
                     stops_siblings=self.stops_siblings,
+                    command_line=self.command_line,
                 )
             )
             | "CountUnits" >> beam.CombineGlobally(_CountUnits())
@@ -107,11 +111,12 @@ class _ProcessUnitFn(beam.DoFn):
     output: str
     execution: ExecutionOptions
     stops_siblings: bool
+    command_line: str = ""
     _job: UnitJob | None = field(default=None, init=False, repr=False)
     _resources: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("output", "execution", "stops_siblings")
+        names = ("output", "execution", "stops_siblings", "command_line")
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -129,6 +134,7 @@ class _ProcessUnitFn(beam.DoFn):
             core=core,
             state=job_state(self.output),
             clock=SystemClock(),
+            command_line=self.command_line,
         )
 
     def process(self, unit_index: int) -> Iterator[int]:
@@ -176,11 +182,12 @@ def run_unit(unit_index: int, job: UnitJob) -> Receipt | None:
         AbortedError: The job was stopped from outside.
     """
     unit = job.plan.units[unit_index]
+    num_retries = itertools.count()
     with job.state.active_unit():
         job.state.abort.check()
         try:
             return retry(
-                lambda: process_unit(unit, job),
+                lambda: process_unit(unit, job, next(num_retries)),
                 is_transient=is_transient,
                 options=RetryOptions(max_num_retries=job.execution.max_unit_retries),
                 abort=job.state.abort,

@@ -27,12 +27,14 @@ from transforms.formats.tfrecord_options import tfrecord_options
 from transforms.infer import InferredBatch, InFlightWindow, infer_batches
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
 from transforms.input_map import padded_columns, parse_input_map
+from transforms.lineage import package_versions
 from transforms.nulls import OnNull, parse_null_policy, without_nulls
 from transforms.output_formats import OUTPUT_FORMATS
 from transforms.plan import ContentOptions, PinnedModel, Plan, Unit
 from transforms.prefetch import Prefetcher
 from transforms.read_unit import ReadOptions, read_unit
 from transforms.receipts import OutputFile, Receipt, part_path, read_receipt, write_receipt
+from transforms.stage_times import TimedStage
 from transforms.storage import delete_file
 from transforms.submission import Submission
 from transforms.unit_attempt import UnitAttempt
@@ -61,10 +63,15 @@ class OutputBatch:
     bad_records: tuple[BadRecord, ...]
 
 
-def process_unit(unit: Unit, job: UnitJob) -> Receipt:
+def process_unit(unit: Unit, job: UnitJob, num_retries: int = 0) -> Receipt:
     """Runs one unit and commits it; returns at once when it has a valid receipt already.
 
     Order of commit: dead letters, parts, then the receipt. On any error nothing is committed.
+
+    Args:
+        unit: The unit.
+        job: What it is part of.
+        num_retries: Attempts at the unit that failed before, for the receipt.
 
     Raises:
         DataLossError: The rows written are not the rows read.
@@ -75,7 +82,7 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
     if done is not None:
         return done
     started_secs = job.clock.wall_time()
-    attempt = UnitAttempt(unit, job.plan, job.state, job.execution.failure_budget)
+    attempt = _attempt(unit, job)
     try:
         files = _run(unit, job, attempt)
         receipt = Receipt(
@@ -92,6 +99,12 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
             rows_failed=attempt.rows_failed,
             rows_reused=attempt.rows_reused,
             dead_letters=dict(Counter(each.stage.value for each in attempt.bad_records)),
+            stage_secs=attempt.stage_secs,
+            num_retries=num_retries,
+            num_batch_threads=job.core.num_batch_threads,
+            model_loads=job.core.model_loads,
+            command_line=job.command_line,
+            packages=package_versions(),
         )
         write_receipt(receipt, job.output, len(job.plan.units))
     except BaseException:
@@ -99,6 +112,10 @@ def process_unit(unit: Unit, job: UnitJob) -> Receipt:
         raise
     job.state.add_unit(unit.size_bytes - attempt.bytes_written, attempt.num_batches)
     return receipt
+
+
+def _attempt(unit: Unit, job: UnitJob) -> UnitAttempt:
+    return UnitAttempt(unit, job.plan, job.state, job.execution.failure_budget, job.clock)
 
 
 def _run(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> tuple[OutputFile, ...]:
@@ -112,7 +129,9 @@ def _run(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> tuple[OutputFile, ..
         paths = [_part(job, model, unit) for model in job.plan.models]
         full_paths = [f"{job.output}/{path}" for path in paths]
         create = [stage.create_writer for stage in job.stages]
-        with part_writers(job.output, full_paths, create) as writers:
+        # Writing is all that is done here but to pull batches, which has stages of its own.
+        writing = attempt.writer_times.during(TimedStage.WRITE)
+        with writing, part_writers(job.output, full_paths, create) as writers:
             for batch in itertools.chain([first], batches):
                 for writer, outputs in zip(writers, batch.outputs, strict=True):
                     for rows in outputs:
@@ -138,7 +157,7 @@ def _write_dead_letters(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> None:
 
 def infer_unit(unit: Unit, job: UnitJob) -> Generator[OutputBatch, None, None]:
     """Yields each batch of the unit with its output rows, in order; writes nothing."""
-    attempt = UnitAttempt(unit, job.plan, job.state, job.execution.failure_budget)
+    attempt = _attempt(unit, job)
     with closing(_infer_unit(unit, job, attempt)) as batches:
         yield from batches
 
@@ -146,6 +165,7 @@ def infer_unit(unit: Unit, job: UnitJob) -> Generator[OutputBatch, None, None]:
 def _infer_unit(
     unit: Unit, job: UnitJob, attempt: UnitAttempt
 ) -> Generator[OutputBatch, None, None]:
+    times = attempt.writer_times
     with (
         Prefetcher(
             _read(unit, job, attempt),
@@ -153,10 +173,13 @@ def _infer_unit(
             max_bytes=_READ_AHEAD_BYTES,
             name=f"read_unit_{unit.index}",
         ) as batches,
-        closing(_infer(iter(batches), job, attempt)) as inferred,
+        closing(_infer(times.iterate(TimedStage.WAIT_FOR_ROWS, batches), job, attempt)) as inferred,
     ):
-        for each in inferred:
-            yield _output_batch(each, job)
+        # Whatever inference does but wait for rows and bind them, is to wait for the model.
+        for each in times.iterate(TimedStage.WAIT_FOR_MODEL, inferred):
+            with times.during(TimedStage.CONVERT):
+                outputs = _output_batch(each, job)
+            yield outputs
 
 
 def _part(job: UnitJob, model: PinnedModel, unit: Unit) -> str:
@@ -166,10 +189,15 @@ def _part(job: UnitJob, model: PinnedModel, unit: Unit) -> str:
 
 def _read(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> Iterator[InputBatch]:
     """Yields the rows to infer; those that cannot be read, or preprocessed, go to the attempt."""
-    for batch in read_unit(unit, job.plan.inputs, _read_options(job), attempt.add_unreadable):
+    times, options = attempt.reader_times, _read_options(job)
+    for batch in read_unit(unit, job.plan.inputs, options, attempt.add_unreadable, times):
         attempt.rows_read += batch.num_rows
-        for rows in _preprocess(batch, job, attempt):
-            yield from _treat_nulls(rows, job, attempt)
+        yield from times.iterate(TimedStage.PREPROCESS, _made_ready(batch, job, attempt))
+
+
+def _made_ready(batch: InputBatch, job: UnitJob, attempt: UnitAttempt) -> Iterator[InputBatch]:
+    for rows in _preprocess(batch, job, attempt):
+        yield from _treat_nulls(rows, job, attempt)
 
 
 def _preprocess(batch: InputBatch, job: UnitJob, attempt: UnitAttempt) -> Iterator[InputBatch]:
@@ -265,10 +293,11 @@ def _infer(
         attempt.distinct = tuple(
             DistinctRows(max_batches_in_flight=max_batches) for _ in job.stages
         )
+    while_binding = partial(attempt.writer_times.during, TimedStage.BIND)
 
     def submit(batch: InputBatch) -> Sequence[Submission]:
         return [
-            stage.submit(batch, size, job.execution, distinct)
+            stage.submit(batch, size, job.execution, distinct, while_binding=while_binding)
             for stage, distinct in itertools.zip_longest(job.stages, attempt.distinct)
         ]
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from servable_core.errors import DataLossError
+from servable_core.runtime.clock import SystemClock
 from transforms.bad_records import BadRecord
 from transforms.dead_letter_inputs import (
     RECORD_LETTERS,
@@ -23,6 +24,7 @@ from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputB
 from transforms.plan import InputFile, Unit, UnitRange
 from transforms.rebatch import rebatch_cheaply, rebatch_exactly
 from transforms.sampling import sampled
+from transforms.stage_times import StageTimes, TimedStage
 from transforms.text_ranges import read_text_range
 
 _MAX_BATCH_BYTES = 32 << 20
@@ -71,6 +73,7 @@ def read_unit(
     inputs: Sequence[InputFile],
     options: ReadOptions,
     on_bad_record: Callable[[BadRecord], None] = _refuse,
+    times: StageTimes | None = None,
 ) -> Iterator[InputBatch]:
     """Yields the unit's rows in order, at most `batch_rows` at a time.
 
@@ -82,11 +85,13 @@ def read_unit(
         options: What is read of them.
         on_bad_record: Takes each record that cannot be read, where the options say that such
             records are no errors.
+        times: Takes the time of reading; of TFRecords, that of parsing apart.
 
     Raises:
         DataLossError: The input is corrupt, or has not the rows that were planned.
     """
-    found = _READ[options.input_format](unit, inputs, options)
+    times = times or StageTimes(SystemClock().now)
+    found = _READ[options.input_format](unit, inputs, options, times)
     if options.sample is not None:
         found = map(partial(sampled, fraction=options.sample, seed=options.sample_seed), found)
     batches = _set_aside(found, on_bad_record)
@@ -94,7 +99,9 @@ def read_unit(
         batches = rebatch_exactly(batches, options.batch_rows())
     else:
         batches = rebatch_cheaply(batches, options.batch_rows, _MAX_BATCH_BYTES)
-    return map(_with_source, batches) if options.with_source else batches
+    if options.with_source:
+        batches = map(_with_source, batches)
+    return times.iterate(TimedStage.READ, batches)
 
 
 def _set_aside(
@@ -109,15 +116,16 @@ def _set_aside(
 
 
 def _read_tfrecord(
-    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions, times: StageTimes
 ) -> Iterator[InputBatch]:
-    return tfrecord.parse_blocks(
-        _blocks(unit, inputs, options.tfrecord),
+    batches = tfrecord.parse_blocks(
+        times.iterate(TimedStage.READ, _blocks(unit, inputs, options.tfrecord)),
         options.features,
         options.batch_rows,
         with_records=options.with_records,
         options=options.tfrecord,
     )
+    return times.iterate(TimedStage.PARSE, batches)
 
 
 def _blocks(
@@ -135,7 +143,7 @@ def _blocks(
 
 
 def _read_parquet(
-    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions, _times: StageTimes
 ) -> Iterator[InputBatch]:
     for each in unit.ranges:
         path = inputs[each.file_index].path
@@ -153,7 +161,7 @@ def _parquet_range(path: str, part: UnitRange, options: ReadOptions) -> Iterator
 
 
 def _read_text(
-    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions, _times: StageTimes
 ) -> Iterator[InputBatch]:
     schema = pa.schema([each.field for each in options.features])
     for each in unit.ranges:
@@ -162,7 +170,7 @@ def _read_text(
 
 
 def _read_record_letters(
-    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions, _times: StageTimes
 ) -> Iterator[InputBatch]:
     paths = [(inputs[each.file_index].path, each) for each in unit.ranges]
     blocks = (
@@ -180,7 +188,7 @@ def _read_record_letters(
 
 
 def _read_row_letters(
-    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions
+    unit: Unit, inputs: Sequence[InputFile], options: ReadOptions, _times: StageTimes
 ) -> Iterator[InputBatch]:
     schema = pa.schema([each.field for each in options.features])
     for each in unit.ranges:
@@ -188,7 +196,10 @@ def _read_row_letters(
         yield from _planned_rows(read_row_letters(path, schema, options.on_error), path, each)
 
 
-_READ: Mapping[str, Callable[[Unit, Sequence[InputFile], ReadOptions], Iterator[InputBatch]]] = {
+_Read: TypeAlias = Callable[
+    [Unit, Sequence[InputFile], ReadOptions, StageTimes], Iterator[InputBatch]
+]
+_READ: Mapping[str, _Read] = {
     "parquet": _read_parquet,
     "tfrecord": _read_tfrecord,
     "csv": _read_text,

@@ -60,6 +60,12 @@ class Receipt:
         rows_reused: For each model of the plan, the rows that got the outputs of an equal one.
         dead_letters: Letters by stage.
         batching: What that core's batching sessions had done by then, in all.
+        stage_secs: What this attempt's time went to, by stage.
+        num_retries: Attempts that failed before it.
+        num_batch_threads: Batch threads of that core.
+        model_loads: What each model took to load there: `load_secs` and `warmup_secs`.
+        command_line: The command that the job was started with; empty if it was no command.
+        packages: Versions of what ran it.
     """
 
     plan_id: str
@@ -75,6 +81,12 @@ class Receipt:
     rows_failed: tuple[int, ...] = ()
     rows_reused: tuple[int, ...] = ()
     dead_letters: dict[str, int] = field(default_factory=dict)
+    stage_secs: dict[str, float] = field(default_factory=dict)
+    num_retries: int = 0
+    num_batch_threads: int = 0
+    model_loads: dict[str, dict[str, float]] = field(default_factory=dict)
+    command_line: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
 
 
 def receipt_path(output: str, unit: int, num_units: int = 0) -> str:

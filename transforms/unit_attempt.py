@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from servable_core.errors import DataLossError
+from servable_core.runtime.clock import Clock
 from transforms.bad_records import BadRecord
 from transforms.distinct_rows import DistinctRows
 from transforms.failure_budget import FailureBudget
 from transforms.input_batch import InputBatch
 from transforms.job_state import JobState
 from transforms.plan import Plan, Unit
+from transforms.stage_times import StageTimes, added_up
 
 
 class UnitAttempt:
@@ -22,9 +24,13 @@ class UnitAttempt:
         bytes_written: Input bytes that the rows written stand for.
         num_batches: Batches written.
         distinct: For each model of the plan, the distinct rows it was given; empty if it gets all.
+        reader_times: Where the time of the reader's thread goes.
+        writer_times: Where that of the writer's goes.
     """
 
-    def __init__(self, unit: Unit, plan: Plan, state: JobState, budget: FailureBudget) -> None:
+    def __init__(
+        self, unit: Unit, plan: Plan, state: JobState, budget: FailureBudget, clock: Clock
+    ) -> None:
         self._unit = unit
         self._plan = plan
         self._state = state
@@ -35,6 +41,8 @@ class UnitAttempt:
         self.bytes_written = 0
         self.num_batches = 0
         self.distinct: tuple[DistinctRows, ...] = ()
+        self.reader_times = StageTimes(clock.now)
+        self.writer_times = StageTimes(clock.now)
 
     def add_unreadable(self, record: BadRecord) -> None:
         """Takes a record that is none of the rows read."""
@@ -64,6 +72,11 @@ class UnitAttempt:
         self._state.add_rows(batch.num_rows)
         self._state.add_bytes(num_bytes)
         self.add_bad_records(bad_records)
+
+    @property
+    def stage_secs(self) -> dict[str, float]:
+        """Where the time of both threads has gone."""
+        return added_up([self.reader_times.secs(), self.writer_times.secs()])
 
     @property
     def rows_failed(self) -> tuple[int, ...]:

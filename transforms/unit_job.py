@@ -25,6 +25,7 @@ class UnitJob:
         postprocess: Applied to each batch before it is written, or None.
         state: The process's abort token and counters.
         clock: For the receipts.
+        command_line: The command that the job was started with, for the receipts, too.
     """
 
     plan: Plan
@@ -36,6 +37,7 @@ class UnitJob:
     postprocess: BatchFunction | None
     state: JobState
     clock: Clock
+    command_line: str = ""
 
 
 def create_unit_job(
@@ -46,6 +48,7 @@ def create_unit_job(
     core: WorkerCore,
     state: JobState,
     clock: Clock,
+    command_line: str = "",
 ) -> UnitJob:
     """Builds the job for a plan whose models `core` has loaded."""
     content = plan.content
@@ -59,4 +62,5 @@ def create_unit_job(
         postprocess=load_function("--postprocess", content.postprocess),
         state=state,
         clock=clock,
+        command_line=command_line,
     )

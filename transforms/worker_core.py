@@ -130,6 +130,8 @@ class WorkerCore:
 
     Attributes:
         token: Tells this core from all others, also from those of other processes.
+        num_batch_threads: Model calls at a time.
+        model_loads: What each model took: `load_secs` and `warmup_secs`.
         counters: What its batching has done since somebody asked.
     """
 
@@ -159,7 +161,7 @@ class WorkerCore:
             ),
             options=ServerCoreOptions(),
         )
-        self._num_threads = num_threads
+        self.num_batch_threads = num_threads
         self._num_gpus = gpus
         self.token = uuid.uuid4().hex
         self._scheduler: SharedBatchScheduler[SessionTask] = SharedBatchScheduler(
@@ -168,6 +170,7 @@ class WorkerCore:
         self._lock = threading.Lock()
         self._sessions: dict[str, BatchingSession] = {}  # Guarded by _lock.
         self.counters = UnreportedCounters(lambda: counters(self.statistics().values()))
+        self.model_loads = {str(each): self._load_times(each) for each in pinned}
 
     def signature(self, model: PinnedModel, name: str) -> SignatureSpec:
         """Returns the signature of a loaded model."""
@@ -247,6 +250,13 @@ class WorkerCore:
         request = ServableRequest.specific(servable_id.name, servable_id.version)
         return self._server_core.get_servable_handle(request, SavedModelBundle)
 
+    def _load_times(self, servable_id: ServableId) -> dict[str, float]:
+        with self._handle(servable_id) as handle:
+            return {
+                "load_secs": round(handle.servable.load_secs, 6),
+                "warmup_secs": round(handle.servable.warmup_secs, 6),
+            }
+
     def _create_session(self, request: SessionRequest) -> BatchingSession:
         model, signature_name = request.model, request.signature_name
 
@@ -274,7 +284,7 @@ class WorkerCore:
             request.padding,
             is_ragged=request.is_ragged,
             hint=request.batch_size,
-            num_threads=self._num_threads,
+            num_threads=self.num_batch_threads,
             num_gpus=self._num_gpus,
             merges_tasks=self._config.merges_tasks,
             isolates_all_rows=self._config.isolates_all_rows,

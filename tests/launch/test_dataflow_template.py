@@ -297,7 +297,10 @@ class TestStagedPipeline:
 
 def _manifest(output: Path) -> dict:
     manifest = json.loads((output / "_manifest.json").read_text())
-    differing = ("plan_id", "timings", "peak_rss_bytes", "batches", "batching")
+    differing = (
+        *("plan_id", "timings", "peak_rss_bytes", "batches", "batching", "lineage"),
+        *("rows_per_sec", "stage_secs", "bottleneck", "model_loads"),
+    )
     return {name: value for name, value in manifest.items() if name not in differing}
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.options import PrecomputeOptions
-from pipelines.precompute import JobFailedError, run
+from pipelines.precompute import JobFailedError, run, summary
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from tests.datasets import to_examples, write_parquet
 from tests.jobs import read_output, run_job
@@ -127,6 +127,11 @@ class TestParquet:
         assert [each["rows"] for each in manifest["models"]] == [996, 998]
         assert manifest["rows"] == NUM_ROWS
         assert manifest["failed_units"] == []
+
+    def test_summary_counts_them(self, report):
+        """The last lines of the run say how many failed, and in which stage."""
+        (line,) = [each for each in summary(report).splitlines() if "dead letters" in each]
+        assert line == "  dead letters 6: 4 in predict, 2 in bind"
 
     def test_a_unit_without_any_good_row(self, base, tmp_path):
         """It has letters and no part, and counts as done when the job is resumed."""

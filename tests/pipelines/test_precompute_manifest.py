@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.cli import main
+from pipelines.precompute import summary
 from tests.datasets import write_parquet, write_tfrecord
 from tests.jobs import run_job
 from tests.models import save_linear
@@ -65,6 +68,36 @@ class TestManifest:
         assert manifest["peak_rss_bytes"] > 100 << 20
         assert 0 < manifest["timings"]["steady_secs"] < 60
 
+    def test_times(self, report, output):
+        """Each stage has its time, and a unit's own thread has not done two things at once."""
+        manifest = _manifest(output)
+        secs = manifest["stage_secs"]
+        for stage in ("read", "bind", "queue", "run", "convert", "write"):
+            assert secs[stage] > 0
+        units = pq.read_table(output / "_units/units.parquet").to_pylist()
+        own = ("wait_for_rows", "bind", "wait_for_model", "convert", "write")
+        unit_secs = sum(each["ended_secs"] - each["started_secs"] for each in units)
+        assert sum(secs[stage] for stage in own) <= unit_secs + 0.01
+        steady_secs = manifest["timings"]["steady_secs"]
+        assert manifest["rows_per_sec"] == pytest.approx(NUM_ROWS / steady_secs, rel=0.01)
+        assert manifest["retries"] == 0
+        assert set(manifest["model_loads"]) == {"ranker/1", "ranker/4"}
+        assert all(each["load_secs"] > 0 for each in manifest["model_loads"].values())
+
+    def test_lineage_without_a_command(self, output):
+        """The versions that ran are there; Python code started the job, so no command is."""
+        lineage = _manifest(output)["lineage"]
+        assert lineage["command_lines"] == []
+        (packages,) = lineage["packages"]
+        assert (packages["numpy"], packages["pyarrow"]) == (np.__version__, pa.__version__)
+
+    def test_summary(self, report):
+        """The last lines tell the times, the bytes and what the models took to load."""
+        lines = summary(report).splitlines()
+        assert [each for each in lines if each.startswith("  seconds      read ")]
+        assert [each for each in lines if each.startswith("  bytes        ")]
+        assert [each for each in lines if f"_version=4  {NUM_ROWS:,} rows, loaded in " in each]
+
     def test_what_lies_in_the_directory(self, output):
         """Plan, receipts, manifest, `_SUCCESS` and parts; nothing temporary and nothing else."""
         names = {each.name for each in output.iterdir()}
@@ -105,6 +138,23 @@ class TestManifest:
             )
             assert first["id"].equals(second["id"])
             assert not first["score"].equals(second["score"])
+
+
+def test_commands_are_recorded(report, output, tmp_path):
+    """The command that began the job, and the one that resumed it, each as a shell takes it."""
+    started = [
+        f"--model_base_path={output.parent / 'ranker'}",
+        f"--input={output.parent / 'in'}",
+        f"--output={tmp_path / 'out'}",
+        *("--key=id", "--unit_rows=300"),
+    ]
+    assert main(["precompute", *started]) == 0
+    for name in ("_SUCCESS", "_units/unit-00001.json"):
+        (tmp_path / "out" / name).unlink()
+    resumed = [f"--output={tmp_path / 'out'}", "--if_exists=resume"]
+    assert main(["precompute", *resumed]) == 0
+    found = [shlex.split(each) for each in _manifest(tmp_path / "out")["lineage"]["command_lines"]]
+    assert found == [["run_pipeline.py", "precompute", *args] for args in (started, resumed)]
 
 
 def test_input_without_rows_in_some_units(report, output, tmp_path):

@@ -1,4 +1,5 @@
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,17 @@ import pytest
 from pipelines.options import PrecomputeOptions
 from servable_core.errors import DataLossError
 from servable_core.runtime.clock import SystemClock
+from servable_core.testing.fake_clock import FakeClock
 from tests.datasets import write_tfrecord
 from tests.models import save_linear
+from transforms import model_stage
+from transforms import process_unit as process_unit_module
 from transforms.execution import ExecutionOptions
 from transforms.job_state import JobCounters, JobState
 from transforms.planning import make_plan
+from transforms.prefetch import Prefetcher
 from transforms.process_unit import process_unit
+from transforms.submission import Submission
 from transforms.unit_job import create_unit_job
 from transforms.worker_core import WorkerCore, WorkerCoreConfig
 
@@ -125,3 +131,87 @@ class TestProgress:
         expected = [unit.size_bytes * index / 10 for index in range(10)]
         np.testing.assert_allclose(seen, expected, atol=0.02 * unit.size_bytes)
         assert job.state.counters().bytes == unit.size_bytes
+
+
+class TestStageTimes:
+    """Each patches one step so that it takes a second for each of the ten batches."""
+
+    @pytest.fixture(name="clock")
+    def _clock(self):
+        return FakeClock()
+
+    def _secs(self, job, clock, **changes):
+        receipt = process_unit(job.plan.units[0], replace(job, clock=clock, **changes))
+        return receipt.stage_secs
+
+    def test_nothing_takes_time(self, job, clock):
+        """Where the clock stands still, all stages are there, and none took any time."""
+        secs = self._secs(job, clock)
+        assert set(secs) >= {"read", "parse", "bind", "convert", "write"}
+        assert not any(secs.values())
+
+    @pytest.mark.parametrize(
+        ("flag", "stage"), [("preprocess", "preprocess"), ("postprocess", "convert")]
+    )
+    def test_functions_of_the_user(self, job, clock, flag, stage):
+        """Preprocessing is a stage, postprocessing a part of converting."""
+
+        def slow(columns):
+            clock.advance(1.0)
+            return columns
+
+        assert self._secs(job, clock, **{flag: slow})[stage] == 10.0
+
+    def test_binding(self, job, clock, monkeypatch):
+        """Making tensors counts as such, and not as waiting for the model."""
+        to_tensors = model_stage.to_tensors
+
+        def slow(*args):
+            clock.advance(1.0)
+            return to_tensors(*args)
+
+        monkeypatch.setattr(model_stage, "to_tensors", slow)
+        secs = self._secs(job, clock)
+        assert (secs["bind"], secs["wait_for_model"], secs["write"]) == (10.0, 0.0, 0.0)
+
+    def test_waiting_for_rows(self, job, clock, monkeypatch):
+        """The time until the reader has the next batch."""
+
+        class SlowPrefetcher(Prefetcher):
+            def __iter__(self):
+                for each in super().__iter__():
+                    clock.advance(1.0)
+                    yield each
+
+        monkeypatch.setattr(process_unit_module, "Prefetcher", SlowPrefetcher)
+        secs = self._secs(job, clock)
+        assert (secs["wait_for_rows"], secs["wait_for_model"], secs["write"]) == (10.0, 0.0, 0.0)
+
+    def test_waiting_for_the_model(self, job, clock, monkeypatch):
+        """The time until the oldest batch is through the model."""
+        outcome = Submission.outcome
+
+        def slow(submission, timeout_secs):
+            clock.advance(1.0)
+            return outcome(submission, timeout_secs)
+
+        monkeypatch.setattr(Submission, "outcome", slow)
+        secs = self._secs(job, clock)
+        assert (secs["wait_for_model"], secs["convert"], secs["write"]) == (10.0, 0.0, 0.0)
+
+    def test_writing(self, job, clock, monkeypatch):
+        """What makes the parts visible counts, too."""
+        part_writers = process_unit_module.part_writers
+
+        @contextmanager
+        def slow(*args):
+            with part_writers(*args) as writers:
+                yield writers
+            clock.advance(2.0)
+
+        monkeypatch.setattr(process_unit_module, "part_writers", slow)
+        assert self._secs(job, clock)["write"] == 2.0
+
+    def test_retries_are_told(self, job):
+        """The receipt says how many attempts failed before."""
+        assert process_unit(job.plan.units[0], job, 2).num_retries == 2

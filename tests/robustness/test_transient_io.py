@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -77,6 +78,8 @@ class TestPassingErrors:
         assert flaky.num_faults_left() == 0
         assert flaky.attempts(action, path) >= num_before + 3
         _assert_done(expected)
+        manifest = json.loads(memory.content(f"{_OUTPUT}/_manifest.json"))
+        assert manifest["retries"] == 2
 
     def test_retries_are_logged(self, args, caplog):
         """Each further attempt is told, with unit, cause and the wait."""

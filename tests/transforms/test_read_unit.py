@@ -9,10 +9,14 @@ import pytest
 
 from servable_core.errors import DataLossError, InvalidArgumentError
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
+from servable_core.testing.fake_clock import FakeClock
 from tests.datasets import write_tfrecord
+from transforms import read_unit as read_unit_module
+from transforms.formats import parquet, tfrecord
 from transforms.formats.tfrecord import Feature
 from transforms.plan import InputFile, Unit, UnitRange
 from transforms.read_unit import ReadOptions, read_unit
+from transforms.stage_times import StageTimes
 
 _ID = Feature(name="id", value_type=pa.int64(), length=None)
 _OPTIONS = ReadOptions(
@@ -174,3 +178,49 @@ class TestGzipIsTold:
         long = tmp_path / "long.tfrecord"
         long.write_bytes(path.read_bytes() * 40)
         assert _ids(_read([str(long)], _OPTIONS)) == [7] * 40
+
+
+class TestTimes:
+    @pytest.fixture(name="clock")
+    def _clock(self):
+        return FakeClock()
+
+    def _secs(self, path, clock, **options):
+        """Returns the seconds by stage of reading ten rows, which are used slowly."""
+        times = StageTimes(clock.now)
+        part = UnitRange(
+            file_index=0, first_group=0, end_group=1, first_row=0, num_rows=10, size_bytes=1
+        )
+        unit = Unit(index=0, ranges=(part,))
+        inputs = [InputFile(path=str(path), size_bytes=1, mtime_secs=0.0)]
+        read_options = replace(_OPTIONS, batch_rows=lambda: 5, **options)
+        for _ in read_unit(unit, inputs, read_options, times=times):
+            clock.advance(1000.0)
+        return {stage: secs for stage, secs in times.secs().items() if secs}
+
+    def test_tfrecord(self, clock, tmp_path, monkeypatch):
+        """Reading records and parsing them are told apart."""
+        write_tfrecord({"id": np.arange(10)}, tmp_path / "a.tfrecord")
+        _slow_down(monkeypatch, clock, read_unit_module, "read_blocks", 1.0)
+        _slow_down(monkeypatch, clock, tfrecord, "parse_blocks", 4.0)
+        assert self._secs(tmp_path / "a.tfrecord", clock) == {"read": 1.0, "parse": 4.0}
+
+    def test_parquet(self, clock, tmp_path, monkeypatch):
+        """Decoding counts as reading: a table needs no parsing."""
+        pq.write_table(pa.table({"id": range(10)}), tmp_path / "a.parquet")
+        _slow_down(monkeypatch, clock, parquet, "read_rows", 1.0)
+        assert self._secs(tmp_path / "a.parquet", clock, input_format="parquet") == {"read": 1.0}
+
+
+def _slow_down(monkeypatch, clock, module, name, secs):
+    """Lets the first item that the module's generator makes take so long."""
+    generate = getattr(module, name)
+
+    def slow(*args, **kwargs):
+        items = generate(*args, **kwargs)
+        first = next(items)
+        clock.advance(secs)
+        yield first
+        yield from items
+
+    monkeypatch.setattr(module, name, slow)
