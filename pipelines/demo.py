@@ -53,6 +53,15 @@ def _train(table: pa.Table, models: Path) -> None:
 
 
 def _precompute(models: Path, pattern: str, output: Path) -> Path:
+    command = [
+        *("run_pipeline.py", "precompute"),
+        f"--model_base_path={models}",
+        f"--model_version={_VERSIONS}",
+        f"--input={pattern}",
+        f"--key={demo_data.ID}",
+        f"--passthrough={demo_data.LABEL}",
+        f"--output={output}",
+    ]
     options = PrecomputeOptions(
         model_base_path=str(models),
         model_version=_VERSIONS,
@@ -61,16 +70,9 @@ def _precompute(models: Path, pattern: str, output: Path) -> Path:
         passthrough=(demo_data.LABEL,),
         output=str(output),
         if_exists="overwrite",
+        command_line=shlex.join(command),
     )
-    command = [
-        f"--model_base_path={models}",
-        f"--model_version={_VERSIONS}",
-        f"--input={pattern}",
-        f"--key={demo_data.ID}",
-        f"--passthrough={demo_data.LABEL}",
-        f"--output={output}",
-    ]
-    say(f"\n3. python run_pipeline.py precompute {' '.join(shlex.quote(each) for each in command)}")
+    say(f"\n3. python {options.command_line}")
     say(precompute.summary(precompute.run(options)))
     return output
 

@@ -7,7 +7,7 @@ _SHOWN = ("read", "parse", "queue", "run", "convert", "write")
 _WORDS = {
     "read": "reading: {share} of the units' time goes to waiting for rows",
     "parse": "parsing: {share} of the units' time goes to waiting for rows",
-    "preprocess": "--preprocess: {share} of the units' time goes to waiting for rows",
+    "preprocess": "preprocessing: {share} of the units' time goes to waiting for rows",
     "bind": "making tensors: {share} of the units' time",
     "queue": "too few model calls at a time: {share} of the units' time goes to waiting for them",
     "run": "the model: batch threads are {share} busy",
