@@ -17,6 +17,7 @@ from transforms.dead_letter_files import (
     read_row_types,
 )
 from transforms.dead_letter_rows import parse_row, row_schema, to_columns
+from transforms.dead_letters import DEAD_LETTERS_DIRECTORY
 from transforms.formats.text_types import agreed_types
 from transforms.formats.tfrecord_blocks import NO_OFFSET, RecordBlock
 from transforms.input_batch import InputBatch, Origin
@@ -35,12 +36,15 @@ def letters_format(files: Sequence[FileInfo]) -> str | None:
     rows, and the bytes are bad ones.
 
     Args:
-        files: Parquet files; if neither of the first two is one of dead letters, none is.
+        files: Parquet files; if neither of the first two is one of dead letters, in a directory
+            of that name, none is.
 
     Raises:
         InvalidArgumentError: Only some of them are dead letters.
     """
-    if not any(is_letter_file(each.path) for each in files[:2]):  # all footers would take long
+    # Told by their place first: to open files only for this would delay every other job.
+    placed = [each for each in files[:2] if DEAD_LETTERS_DIRECTORY in each.path.split("/")]
+    if not any(is_letter_file(each.path) for each in placed):
         return None
     mixed = [each.path for each in files if not is_letter_file(each.path)]
     if mixed:
