@@ -58,8 +58,7 @@ def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -
     document = create_manifest(plan, receipts)
     document["failed_units"] = [_failed_unit(plan, unit, output) for unit in missing]
     write_bytes(output, f"{output}/{MANIFEST_FILE}", json.dumps(document, indent=2).encode())
-    rows_failed = sum(document["dead_letters"].values())
-    budget.check(rows_failed, document["rows"], is_final=True)
+    budget.check(_rows_failed(receipts), document["rows"], is_final=True)
     if missing:
         raise _incomplete(plan, missing)
     write_bytes(output, f"{output}/{SUCCESS_FILE}", b"")
@@ -72,6 +71,12 @@ def _read_receipts(plan: Plan, output: str) -> tuple[list[Receipt], list[Unit]]:
         found = list(executor.map(lambda unit: read_receipt(plan, unit, output), plan.units))
     missing = [unit for unit, receipt in zip(plan.units, found, strict=True) if receipt is None]
     return [receipt for receipt in found if receipt is not None], missing
+
+
+def _rows_failed(receipts: Sequence[Receipt]) -> int:
+    """Returns the records that lack the outputs of the model that failed most often."""
+    by_model = zip(*(each.rows_failed for each in receipts if each.rows_failed), strict=True)
+    return max((sum(counts) for counts in by_model), default=0)
 
 
 def _incomplete(plan: Plan, missing: Sequence[Unit]) -> DataLossError:

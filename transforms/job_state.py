@@ -23,7 +23,7 @@ class JobCounters:
         bytes: Input bytes of committed units, and about those of rows written but not committed.
         units: Committed units.
         batches: Model calls of committed units.
-        rows_failed: Of `rows`, those that at least one model has no outputs for.
+        rows_failed: Of `rows`, those that lack the outputs of the model that fails most often.
     """
 
     rows: int = 0

@@ -1,5 +1,7 @@
 """One attempt at a unit: what it has read, written and put aside, and whether that adds up."""
 
+import threading
+from collections import Counter
 from collections.abc import Sequence
 
 from servable_core.errors import DataLossError
@@ -36,6 +38,9 @@ class UnitAttempt:
         self._state = state
         self._budget = budget
         self._rows_written = 0
+        self._lock = threading.Lock()
+        # Bad records by the model whose outputs they lack; None: by all.
+        self._num_bad: Counter[tuple[str, int] | None] = Counter()  # Guarded by _lock.
         self.rows_read = 0
         self.bad_records: list[BadRecord] = []
         self.bytes_written = 0
@@ -57,8 +62,12 @@ class UnitAttempt:
         """
         if not records:
             return
-        self.bad_records.extend(records)
-        self._state.add_failed(len(records))
+        with self._lock:
+            before = max(self.rows_failed)
+            self.bad_records.extend(records)
+            self._num_bad.update(each.model for each in records)
+            added = max(self.rows_failed) - before
+        self._state.add_failed(added)
         counters = self._state.counters()
         rows = max(counters.rows, self.rows_read)
         self._budget.check(counters.rows_failed, rows, is_final=False)
@@ -81,9 +90,9 @@ class UnitAttempt:
     @property
     def rows_failed(self) -> tuple[int, ...]:
         """For each model of the plan, the records that have no outputs of it."""
-        of_all = sum(each.model is None for each in self.bad_records)
-        models = [each.model for each in self.bad_records]
-        return tuple(of_all + models.count((each.name, each.version)) for each in self._plan.models)
+        of_all = self._num_bad[None]
+        models = ((each.name, each.version) for each in self._plan.models)
+        return tuple(of_all + self._num_bad[model] for model in models)
 
     @property
     def rows_reused(self) -> tuple[int, ...]:
@@ -112,4 +121,4 @@ class UnitAttempt:
         """Takes what was written out of the job's progress again."""
         self._state.add_rows(-self._rows_written)
         self._state.add_bytes(-self.bytes_written)
-        self._state.add_failed(-len(self.bad_records))
+        self._state.add_failed(-max(self.rows_failed))

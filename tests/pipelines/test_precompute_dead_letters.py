@@ -239,6 +239,21 @@ class TestBudget:
             run(options)
         assert not (tmp_path / "out" / "_SUCCESS").exists()
 
+    def test_a_row_counts_once_however_many_versions_refuse_it(self, base, tmp_path):
+        """Two versions that refuse more than half of the rows are still within the default bound."""
+        table = pa.table({"id": range(40), "x": pa.array([5.0] * 10 + [5000.0] * 30, pa.float32())})
+        (tmp_path / "in").mkdir()
+        write_parquet(table, tmp_path / "in", [40], 40)
+        report = run_job(
+            base,
+            tmp_path / "in",
+            tmp_path / "out",
+            key="id",
+            model_version="all",
+            on_error="dead_letter",
+        )
+        assert report.manifest["dead_letters"] == {"predict": 60}
+
 
 class TestUnits:
     def test_a_file_that_vanished_fails_its_unit_only(self, base, tmp_path):
