@@ -21,6 +21,8 @@ _BATCHES_PER_THREAD = 4
 _RAGGED_TIMEOUT_SECS = 0.5
 # Rows that wait for their like are in memory anyway, and what is in flight is bounded in bytes.
 _NO_BOUND = 1 << 30
+# Where files hold fewer rows than a batch should have, none is full.
+_MAX_BATCHES_PASSED_OVER = 48
 # Another size means other shapes for every length, so it has to be worth it.
 _RAGGED_MIN_GAIN = 0.1
 
@@ -161,7 +163,8 @@ def _calibration(
     allowed: tuple[int, ...], hint: int, num_gpus: int, *, is_ragged: bool
 ) -> Calibration:
     if not is_ragged:
-        return Calibration(sizes=allowed or _around(hint), first=hint)
+        options = CalibrationOptions(max_batches_passed_over=_MAX_BATCHES_PASSED_OVER)
+        return Calibration(sizes=allowed or _around(hint), first=hint, options=options)
     first = _MAX_BATCH_CELLS_ON_GPU if num_gpus else MAX_BATCH_CELLS
     options = CalibrationOptions(min_gain=_RAGGED_MIN_GAIN)
     return Calibration(sizes=_around(first), first=first, options=options)

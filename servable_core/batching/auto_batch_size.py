@@ -54,8 +54,10 @@ class AutoBatchSize:
     """Tells which size batches should have, and learns from those that were run.
 
     It measures the first size, then larger ones while they gain, else smaller ones while they gain;
-    of those that are about as good as the best, it keeps the nearest to the first. Every batch is
-    real work. Not thread-safe: its owner guards it. Time comes in with each batch.
+    of those that are about as good as the best, it keeps the nearest to the first. Behind each other
+    size it measures the first one again, and compares the two: what grows quicker or slower with
+    time, as at the start of a job, is no merit of a size. Every batch is real work. Not
+    thread-safe: its owner guards it. Time comes in with each batch.
     """
 
     def __init__(
@@ -79,7 +81,11 @@ class AutoBatchSize:
         self._sizes = list(sizes)
         self._options = options
         self._index = self._first_index = max(0, sum(size <= first for size in sizes) - 1)
-        self._rates: dict[int, float] = {}  # by size, in rows per second
+        self._first_rate: float | None = (
+            None  # of the first size, when last measured; rows per second
+        )
+        self._other_rate: tuple[int, float] | None = None  # rung and rate since then
+        self._scores: dict[int, float] = {}  # by size: its rate in parts of the first one's
         self._is_frozen = len(sizes) == 1
         self._restart()
 
@@ -95,7 +101,9 @@ class AutoBatchSize:
 
     def report(self) -> BatchSizeReport:
         """Returns the choice and the curve behind it."""
-        return BatchSizeReport(size=self.size, is_frozen=self._is_frozen, curve=dict(self._rates))
+        rate = self._first_rate or 0.0
+        curve = {size: score * rate for size, score in self._scores.items()}
+        return BatchSizeReport(size=self.size, is_frozen=self._is_frozen, curve=curve)
 
     def record(self, num_rows: int, secs: float, *, is_full: bool) -> None:
         """Learns from a batch.
@@ -121,8 +129,8 @@ class AutoBatchSize:
             self._window_rates.append(self._window_rows / max(self._window_secs, 1e-9))
             self._start_window()
         if len(self._window_rates) == self._options.num_windows:
-            self._rates[self.size] = statistics.median(self._window_rates)
-            self._climb()
+            self._note_rate(statistics.median(self._window_rates))
+            self._restart()
 
     def pass_over(self) -> bool:
         """Notes a batch that tells nothing of this size; returns whether its windows are given up.
@@ -143,10 +151,29 @@ class AutoBatchSize:
         if len(allowed) == len(self._sizes):
             return
         self._sizes = allowed
+        if self._other_rate is not None and self._other_rate[0] >= len(allowed):
+            self._other_rate = None
+        if self._first_index >= len(allowed):  # nothing is left to compare with
+            self._first_index = len(allowed) - 1
+            self._first_rate = self._other_rate = None
+            self._scores = {}
         if self._index >= len(allowed):
-            self._index = len(allowed) - 1
+            self._index = self._first_index
             self._restart()
         self._is_frozen = self._is_frozen or len(allowed) == 1
+
+    def _note_rate(self, rate: float) -> None:
+        """Learns the rate of the present size, and moves to the next one."""
+        if self._index != self._first_index:
+            self._other_rate = self._index, rate
+            self._index = self._first_index
+            return
+        if self._other_rate is not None and self._first_rate is not None:
+            other, other_rate = self._other_rate
+            self._scores[self._sizes[other]] = 2 * other_rate / (self._first_rate + rate)
+        self._scores[self.size] = 1.0
+        self._first_rate, self._other_rate = rate, None
+        self._climb()
 
     def _climb(self) -> None:
         """Moves to the next size to measure, or to the preferred one for good."""
@@ -156,14 +183,13 @@ class AutoBatchSize:
             self._freeze()
         else:
             self._index = next_index
-        self._restart()
 
     def _freeze(self) -> None:
         self._index = self._preferred()
         self._is_frozen = True
 
     def _measured(self) -> list[int]:
-        return [i for i, size in enumerate(self._sizes) if size in self._rates]
+        return [i for i, size in enumerate(self._sizes) if size in self._scores]
 
     def _preferred(self) -> int:
         """Returns the rung nearest to the first of those that are about as good as the best."""
@@ -184,8 +210,8 @@ class AutoBatchSize:
 
     def _is_worse(self, index: int) -> bool:
         """Whether the best size gains enough over this one to be preferred to it."""
-        best = max(self._rates.get(size, 0.0) for size in self._sizes)
-        return self._rates[self._sizes[index]] * (1 + self._options.min_gain) < best
+        best = max(self._scores.get(size, 0.0) for size in self._sizes)
+        return self._scores[self._sizes[index]] * (1 + self._options.min_gain) < best
 
     def _is_window_full(self) -> bool:
         options = self._options

@@ -149,7 +149,8 @@ class BatchSizing:
             if not length:
                 # Files end where they end: what is nearly full tells as much.
                 is_full = _NEARLY_FULL * target <= num_rows <= target
-                auto.record(num_rows, now - last, is_full=is_full)
+                # The time since the batch before, but for that in which none ran.
+                auto.record(num_rows, min(now - last, run_secs), is_full=is_full)
             elif num_rows == target and length == self._probed_length:
                 auto.record(num_rows * length, run_secs, is_full=True)
             elif auto.pass_over():

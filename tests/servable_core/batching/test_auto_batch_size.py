@@ -12,7 +12,7 @@ from servable_core.errors import InvalidArgumentError
 LADDER = [2**exponent for exponent in range(5, 13)]  # 32 ... 4096
 
 
-def drive(auto, rate, *, noise=0.0, seed=0, num_batches=5000):
+def drive(auto, rate, *, noise=0.0, seed=0, num_batches=20_000):
     """Runs batches of the size wanted, at `rate(size)` rows per second; returns how many it took."""
     generator = random.Random(seed)
     for index in range(num_batches):
@@ -173,8 +173,21 @@ def test_size_that_traffic_does_not_fill_is_given_up():
 def test_full_batches_among_others_keep_a_size():
     """Only batches in a row say that none will come."""
     auto = AutoBatchSize(LADDER, 32, CalibrationOptions(max_batches_passed_over=2))
-    for _ in range(500):
+    for _ in range(1000):
         auto.record(auto.size, 0.01, is_full=True)
         auto.record(1, 0.001, is_full=False)
     assert auto.is_frozen
     assert len(auto.report().curve) > 1
+
+
+@pytest.mark.parametrize("growth", [0.5, 2.0])
+def test_what_changes_with_time_is_no_merit_of_a_size(growth):
+    """A job that quickens while it starts, or slows down: the curve itself is flat."""
+    auto = AutoBatchSize(LADDER, 512)
+    start_rate, now = 1e5, 0.0
+    while not auto.is_frozen:
+        rate = start_rate * growth ** (now / 3)
+        secs = auto.size / rate
+        now += secs
+        auto.record(auto.size, secs, is_full=True)
+    assert auto.size == 512

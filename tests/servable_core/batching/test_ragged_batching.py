@@ -312,7 +312,7 @@ def test_batch_size_is_found_on_the_way(make_session, scheduler, clock):
 
     session = make_session(run, calibration=Calibration(sizes=(2, 4, 8), first=2, options=options))
     assert session.batch_size == 2
-    for _ in range(15):
+    for _ in range(25):
         session.submit({"x": np.zeros(session.batch_size)})
         assert scheduler.step()
     report = session.statistics().batch_size
