@@ -177,9 +177,10 @@ class BatchQueue(Generic[T]):
             is_flushed = self._open_due_secs == _NOW
             rest = self._trim(batch)
             self._close_open()
-            self._reopen(rest, batch, now)
-            if rest and is_flushed:
-                self.flush()
+            if rest:
+                self._reopen(rest, batch, now)
+                if is_flushed:
+                    self.flush()
         self._num_tasks -= len(batch.tasks)
         return batch
 
@@ -233,8 +234,6 @@ class BatchQueue(Generic[T]):
 
     def _reopen(self, rest: Sequence[T], taken: Batch[T], now: float) -> None:
         """Begins a batch with tasks left over, which have waited already: in proportion, as long."""
-        if not rest:
-            return
         left = sum(task.size for task in rest)
         waited_secs = (now - taken.started_secs) * taken.size / (taken.size + left)
         self._start(taken.started_secs + waited_secs)

@@ -16,6 +16,7 @@ from servable_core.batching.session_task import Outputs, SessionTask, concat_out
 from servable_core.errors import FailedPreconditionError, ResourceExhaustedError
 from servable_core.runtime.clock import Clock
 
+_NO_ERRORS: Mapping[int, BaseException] = {}
 _EXHAUSTION = (ResourceExhaustedError, MemoryError)
 Run = Callable[[Mapping[str, Any]], Mapping[str, np.ndarray]]
 
@@ -75,39 +76,87 @@ class BatchRunner:
         self._clock = clock
         self._name = name
 
-    def run_tasks(self, tasks: Sequence[SessionTask]) -> None:
-        """Runs tasks of one layout, and finishes or fails each."""
+    def run_tasks(self, tasks: Sequence[SessionTask], now: float, *, is_ragged: bool) -> None:
+        """Runs tasks of one layout, and finishes or fails each.
+
+        Args:
+            tasks: The tasks, whose callers have been told that they run.
+            now: The time.
+            is_ragged: Whether their inputs may be ragged.
+        """
         try:
-            self._run_merged(tasks)
+            inputs = merge_inputs(tasks, self._concat, self._options.unbatched_inputs)
+            num_rows = sum([task.num_rows for task in tasks])
+            num_slots = None if is_ragged else self._num_slots(num_rows, now)
+            if num_slots is None:
+                self._run_padded(inputs, num_rows, tasks, now)
+            else:
+                self._run_usual(inputs, num_rows, num_slots, tasks, now)
         except Exception as error:  # noqa: BLE001 - the futures carry it to those who ask
             for task in tasks:
                 task.fail(error)
 
-    def _run_merged(self, tasks: Sequence[SessionTask]) -> None:
-        merged = merge_inputs(tasks, self._concat, self._options.unbatched_inputs)
-        padded = pad_inputs(merged, self._options.padding)
-        num_rows = sum([task.num_rows for task in tasks])
-        max_rows = self._begin(tasks, num_rows, padded.padded_length)
-        segments, max_rows = run_isolated(
-            partial(self._run_rows, padded, num_rows),
-            num_rows,
-            max_rows,
-            next_wanted=partial(self._next_wanted, tasks),
-        )
-        if max_rows < num_rows:
-            self._sizing.note_ceiling(padded.padded_length, max_rows)
-        self._hand_out(segments, tasks)
+    def _num_slots(self, num_rows: int, now: float) -> int | None:
+        """Returns the rows that a usual batch could have; None for a batch that is not one."""
+        return None if self._options.padding.derived else self._sizing.usual_slots(num_rows, now)
 
-    def _begin(self, tasks: Sequence[SessionTask], num_rows: int, length: int) -> int:
-        """Counts a batch; returns the most rows of one of its model calls."""
-        now = self._clock.now()
-        self._sizing.relieve_memory(length, now)
+    def _run_usual(
+        self,
+        inputs: Mapping[str, Any],
+        num_rows: int,
+        num_slots: int,
+        tasks: Sequence[SessionTask],
+        now: float,
+    ) -> None:
+        """Runs a batch that needs neither padding nor cutting: in few steps, for small tasks."""
+        start_secs = self._clock.now()
+        try:
+            outputs = dict(self._run(inputs))
+        except BaseException as error:  # noqa: BLE001 - what has become of which row is found out
+            self._recorder.add_failed_run(self._clock.now() - start_secs, is_extra=False)
+            first_error = self._explained(error, num_rows)
+            self._run_in_parts(PaddedInputs(inputs), num_rows, tasks, now, first_error)
+            return
+        end_secs = self._clock.now()
+        run_secs = end_secs - start_secs
+        waits_secs = [now - task.submitted_secs for task in tasks]
+        self._recorder.add_usual(num_rows, num_slots, waits_secs, run_secs)
+        self._sizing.record(num_rows, 0, run_secs, end_secs)
+        self._check_all_rows(outputs, num_rows)
+        self._hand_out_whole(outputs, tasks)
+
+    def _run_padded(
+        self, inputs: Mapping[str, Any], num_rows: int, tasks: Sequence[SessionTask], now: float
+    ) -> None:
+        padded = pad_inputs(inputs, self._options.padding)
+        self._sizing.relieve_memory(padded.padded_length, now)
+        self._run_in_parts(padded, num_rows, tasks, now)
+
+    def _run_in_parts(
+        self,
+        padded: PaddedInputs,
+        num_rows: int,
+        tasks: Sequence[SessionTask],
+        now: float,
+        first_error: BaseException | None = None,
+    ) -> None:
+        """Runs a batch in as many calls as it takes to find the rows that fail, or that fit."""
+        length = padded.padded_length
         self._recorder.add_batch(
             num_rows=num_rows,
             num_slots=max(num_rows, self._sizing.target_rows(length)),
             waits_secs=[now - task.submitted_secs for task in tasks],
         )
-        return self._sizing.max_rows(length)
+        segments, max_rows = run_isolated(
+            partial(self._run_rows, padded, num_rows),
+            num_rows,
+            self._sizing.max_rows(length),
+            next_wanted=partial(self._next_wanted, tasks),
+            first_error=first_error,
+        )
+        if max_rows < num_rows:
+            self._sizing.note_ceiling(length, max_rows)
+        self._hand_out(segments, tasks)
 
     def _next_wanted(self, tasks: Sequence[SessionTask], row: int) -> int:
         """Returns where to go on behind a row that has failed."""
@@ -134,14 +183,21 @@ class BatchRunner:
             outputs = self._run(inputs)
         except BaseException as error:
             self._recorder.add_failed_run(self._clock.now() - start_secs, is_extra=not is_whole)
-            if isinstance(error, _EXHAUSTION) and not self._options.halves_on_exhaustion:
-                raise FailedPreconditionError(
-                    f"{self._name}: {stop - start} rows exhaust memory, and may not be run in smaller batches: {error}"
-                ) from error
+            explained = self._explained(error, stop - start)
+            if explained is not error:
+                raise explained from error
             raise
         rows = slice(start, stop)
         self._learn(padded, rows, size, start_secs, is_extra=not is_whole)
         return self._own_rows(outputs, padded, rows, size)
+
+    def _explained(self, error: BaseException, num_rows: int) -> BaseException:
+        """Returns the error to tell: exhaustion is one to give up on where calls may not be halved."""
+        if self._options.halves_on_exhaustion or not isinstance(error, _EXHAUSTION):
+            return error
+        return FailedPreconditionError(
+            f"{self._name}: {num_rows} rows exhaust memory, and may not be run in smaller batches: {error}"
+        )
 
     def _rows_of(self, name: str, value: Any, start: int, stop: int, size: int) -> Any:
         """Returns rows [start, stop), and repeats them until they are `size`: they are valid rows."""
@@ -201,15 +257,30 @@ class BatchRunner:
             )
 
     def _hand_out(self, segments: Sequence[Segment[Outputs]], tasks: Sequence[SessionTask]) -> None:
+        if len(segments) == 1 and segments[0].result is not None:  # as almost always
+            self._hand_out_whole(segments[0].result, tasks)
+            return
         start = 0
         for task in tasks:
             stop = start + task.num_rows
-            if len(segments) == 1 and segments[0].result is not None:  # as almost always
-                task.finish(self._cut(segments[0], segments[0].result, start, stop), {})
-            else:
-                own = [each for each in segments if _overlaps(each, start, stop)]
-                self._settle(task, own, start, stop)
+            own = [each for each in segments if _overlaps(each, start, stop)]
+            self._settle(task, own, start, stop)
             start = stop
+
+    def _hand_out_whole(self, outputs: Outputs, tasks: Sequence[SessionTask]) -> None:
+        """Finishes the tasks of a batch, `outputs` being those of all of its rows."""
+        if len(tasks) == 1:
+            tasks[0].finish(outputs, _NO_ERRORS)
+            return
+        unbatched = self._options.unbatched_outputs
+        start = 0
+        for task in tasks:
+            rows = slice(start, start + task.num_rows)
+            own = {
+                name: value if name in unbatched else value[rows] for name, value in outputs.items()
+            }
+            task.finish(own, _NO_ERRORS)
+            start = rows.stop
 
     def _settle(
         self, task: SessionTask, segments: Sequence[Segment[Outputs]], start: int, stop: int

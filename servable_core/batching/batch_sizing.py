@@ -111,6 +111,17 @@ class BatchSizing:
         """Returns the most rows of one model call of this length."""
         return self._ceilings.get(length, _UNBOUNDED)
 
+    def usual_slots(self, num_rows: int, now: float) -> int | None:
+        """Returns the rows that a batch which is not ragged could have; to be called before each.
+
+        None for a batch that has to be padded to a size, or cut.
+        """
+        if now >= self._next_check_secs:
+            self.relieve_memory(_NOT_RAGGED, now)
+        if self._options.allowed_batch_sizes or num_rows > self.max_rows(_NOT_RAGGED):
+            return None
+        return max(num_rows, self.target_rows(_NOT_RAGGED))
+
     def padded_rows(self, num_rows: int, length: int, max_rows: int) -> int:
         """Returns the rows that a call with `num_rows` rows of this length should have.
 

@@ -157,11 +157,15 @@ class BatchingSession:
             rows,
             now,
             future,
-            deadline_secs=float("inf") if deadline_secs is None else now + deadline_secs,
+            deadline_secs=math.inf if deadline_secs is None else now + deadline_secs,
             unbatched=self._unbatched,
         )
+        lengths = row_lengths(inputs)
         try:
-            self._schedule(task, timeout_secs)
+            if lengths is None:
+                self._dense_queue.schedule(task, timeout_secs=timeout_secs)
+            else:
+                self._schedule_ragged(task, lengths, timeout_secs)
         except UnavailableError:
             self._recorder.count("num_rejections")
             raise
@@ -238,11 +242,9 @@ class BatchingSession:
     def __repr__(self) -> str:
         return f"BatchingSession({self._name!r}, {self._all_queues()!r})"
 
-    def _schedule(self, task: SessionTask, timeout_secs: float | None) -> None:
-        lengths = row_lengths(task.inputs)
-        if lengths is None:
-            self._dense_queue.schedule(task, timeout_secs=timeout_secs)
-            return
+    def _schedule_ragged(
+        self, task: SessionTask, lengths: np.ndarray, timeout_secs: float | None
+    ) -> None:
         parts = _group_rows(task, lengths, self._run_options.padding.ladder)
         if task.num_rows:
             self._sizing.probe(max(parts, key=lambda each: each[0] * each[1].num_rows)[0])
@@ -279,7 +281,7 @@ class BatchingSession:
 
         def process(batch: Batch[SessionTask]) -> None:
             nonlocal target
-            self._process_batch(batch)
+            self._process_batch(batch, is_ragged=length != _NOT_RAGGED)
             if self._hurried_until_secs > -math.inf:
                 self._flush_hurried()
             if self._sizing.target_rows(length) == target:  # mostly; all want the queue's lock
@@ -306,25 +308,25 @@ class BatchingSession:
         self._recorder.count("num_splits")
         return split_task(task, sizes)
 
-    def _process_batch(self, batch: Batch[SessionTask]) -> None:
+    def _process_batch(self, batch: Batch[SessionTask], *, is_ragged: bool) -> None:
         now = self._clock.now()
         tasks = [task for task in batch.tasks if task.claim(now)]
         if len(tasks) < len(batch.tasks):
             self._recorder.count("num_dropped", len(batch.tasks) - len(tasks))
         try:
-            self._run_claimed(tasks)
+            for group in group_by_layout(tasks, self._run_options.unbatched_inputs):
+                self._run_group(group, now, is_ragged=is_ragged)
         except BaseException as error:  # a callback's, say: whatever it is, nobody waits for ever
             for task in tasks:
                 task.fail(error)
             raise
 
-    def _run_claimed(self, tasks: Sequence[SessionTask]) -> None:
-        for group in group_by_layout(tasks, self._run_options.unbatched_inputs):
-            if self._watch is None:
-                self._runner.run_tasks(group)
-            else:
-                with self._watch.watching(group):
-                    self._runner.run_tasks(group)
+    def _run_group(self, tasks: Sequence[SessionTask], now: float, *, is_ragged: bool) -> None:
+        if self._watch is None:
+            self._runner.run_tasks(tasks, now, is_ragged=is_ragged)
+        else:
+            with self._watch.watching(tasks):
+                self._runner.run_tasks(tasks, now, is_ragged=is_ragged)
 
 
 def _group_rows(

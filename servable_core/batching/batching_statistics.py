@@ -1,12 +1,14 @@
 """What a batching session has done: the figures by which batching is tuned."""
 
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from servable_core.batching.auto_batch_size import BatchSizeReport
+
+_MANY_BATCHES = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,9 +89,14 @@ class BatchingStatistics:
 
 
 class StatisticsRecorder:
-    """Adds up what a session does; thread-safe."""
+    """Adds up what a session does; thread-safe.
+
+    Usual batches are noted, and added up many at a time: their tasks should not wait for that.
+    """
 
     def __init__(self) -> None:
+        # Rows, slots, waits and run time of batches to add up. Taken under _lock; safe to append to.
+        self._usual: deque[tuple[int, int, Sequence[float], float]] = deque()
         self._lock = threading.Lock()
         self._counts: dict[str, float] = defaultdict(int)  # Guarded by _lock.
         self._max_queue_secs = 0.0  # Guarded by _lock.
@@ -101,16 +108,19 @@ class StatisticsRecorder:
         with self._lock:
             self._counts[name] += number
 
+    def add_usual(
+        self, num_rows: int, num_slots: int, waits_secs: Sequence[float], run_secs: float
+    ) -> None:
+        """Counts a batch without ragged inputs whose one call, without padding, has succeeded."""
+        self._usual.append((num_rows, num_slots, waits_secs, run_secs))
+        if len(self._usual) >= _MANY_BATCHES:
+            with self._lock:
+                self._add_up_locked()
+
     def add_batch(self, *, num_rows: int, num_slots: int, waits_secs: Sequence[float]) -> None:
         """Counts a batch that a thread has taken."""
         with self._lock:
-            counts = self._counts
-            counts["num_batches"] += 1
-            counts["num_rows"] += num_rows
-            counts["num_slots"] += num_slots
-            counts["num_tasks"] += len(waits_secs)
-            counts["queue_secs"] += sum(waits_secs)
-            self._max_queue_secs = max(self._max_queue_secs, *waits_secs)
+            self._add_batch_locked(num_rows, num_slots, waits_secs)
 
     def add_failed_run(self, run_secs: float, *, is_extra: bool) -> None:
         """Counts a model call that has failed."""
@@ -135,12 +145,23 @@ class StatisticsRecorder:
             counts["num_padding_rows"] += padded_rows - num_rows
             counts["num_cells"] += num_cells
             counts["num_padding_cells"] += num_cells - cells
-            shape = self._shapes.get((padded_rows, padded_length))
-            if shape is None:
-                shape = self._shapes[padded_rows, padded_length] = [0, 0, 0.0]
-            shape[0] += 1
-            shape[1] += num_rows
-            shape[2] += run_secs
+            self._add_shape_locked((padded_rows, padded_length), num_rows, run_secs)
+
+    def _add_up_locked(self) -> None:
+        while self._usual:
+            num_rows, num_slots, waits_secs, run_secs = self._usual.popleft()
+            self._add_batch_locked(num_rows, num_slots, waits_secs)
+            self._add_run_locked(run_secs, is_extra=False)
+            self._add_shape_locked((num_rows, 0), num_rows, run_secs)
+
+    def _add_batch_locked(self, num_rows: int, num_slots: int, waits_secs: Sequence[float]) -> None:
+        counts = self._counts
+        counts["num_batches"] += 1
+        counts["num_rows"] += num_rows
+        counts["num_slots"] += num_slots
+        counts["num_tasks"] += len(waits_secs)
+        counts["queue_secs"] += sum(waits_secs)
+        self._max_queue_secs = max(self._max_queue_secs, *waits_secs)
 
     def _add_run_locked(self, run_secs: float, *, is_extra: bool) -> None:
         counts = self._counts
@@ -148,11 +169,18 @@ class StatisticsRecorder:
         counts["num_extra_runs"] += is_extra
         counts["run_secs"] += run_secs
 
+    def _add_shape_locked(self, shape: tuple[int, int], num_rows: int, run_secs: float) -> None:
+        totals = self._shapes.setdefault(shape, [0, 0, 0.0])
+        totals[0] += 1
+        totals[1] += num_rows
+        totals[2] += run_secs
+
     def snapshot(
         self, batch_size: BatchSizeReport | None, ceiling: int | None
     ) -> BatchingStatistics:
         """Returns the totals so far, with what sizing has found."""
         with self._lock:
+            self._add_up_locked()
             counts: dict[str, Any] = dict(self._counts)
             max_queue_secs = self._max_queue_secs
             shapes = {

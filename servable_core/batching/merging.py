@@ -53,6 +53,9 @@ def group_by_layout(
     """
     if len(tasks) < 2:
         return [list(tasks)] if tasks else []
+    first = _layout(tasks[0], unbatched)
+    if all(_layout(task, unbatched) == first for task in tasks[1:]):  # as almost always
+        return [list(tasks)]
     groups: list[tuple[Any, list[SessionTask]]] = []
     for task in tasks:
         own = _layout(task, unbatched)

@@ -54,6 +54,7 @@ def run_isolated(
     max_rows: int,
     *,
     next_wanted: Callable[[int], int] = lambda row: row + 1,
+    first_error: BaseException | None = None,
 ) -> tuple[list[Segment[R]], int]:
     """Runs rows [0, num_rows) in as few calls as can be.
 
@@ -64,23 +65,18 @@ def run_isolated(
         num_rows: Rows of the batch; with none, it is called for rows [0, 0).
         max_rows: Most rows of one call.
         next_wanted: Given a row that failed, where to go on; rows in between stay without a segment.
+        first_error: What running all rows at once has ended with, where it was tried.
 
     Returns:
         The segments in order, and the most rows of a call from now on: `max_rows`, or what was
         left of it when memory was exhausted. A row that exhausts memory by itself says nothing of
         others.
     """
-    try:  # as almost always, all at once
-        whole = run(0, min(num_rows, max_rows), max_rows)
-    except BaseException as error:  # noqa: BLE001 - the segments carry it to those who ask
-        isolation = _Isolation(run, num_rows, max_rows, next_wanted)
-        isolation.note(0, min(num_rows, max_rows), error)
-    else:
-        segment = Segment(0, min(num_rows, max_rows), result=whole)
-        if num_rows <= max_rows:
-            return [segment], max_rows
-        isolation = _Isolation(run, num_rows, max_rows, next_wanted)
-        isolation.settle(segment)
+    isolation = _Isolation(run, num_rows, max_rows, next_wanted)
+    if first_error is not None:
+        isolation.note(0, num_rows, first_error)
+    elif not num_rows:
+        isolation.run_next()
     while isolation.position < num_rows:
         isolation.run_next()
     return isolation.segments, isolation.max_rows

@@ -88,6 +88,7 @@ class SharedBatchScheduler(Generic[T]):
         self._queues: list[SharedBatchQueue[T]] = []  # Guarded by _lock.
         self._is_closed = False  # Guarded by _lock.
         self._is_stopped = False  # Guarded by _lock.
+        self._num_draining = 0  # Threads that wait for `_turn_ended`. Guarded by _lock.
         self._threads = [
             start_thread(self._run_turns, name=f"{options.thread_name_prefix}_{index}")
             for index in range(options.num_batch_threads)
@@ -216,7 +217,8 @@ class SharedBatchScheduler(Generic[T]):
         queue, batch = turn
         self._turns.end_turn(batch, self._clock.now(), measured)
         queue.finish_locked()
-        self._turn_ended.notify_all()
+        if self._num_draining:
+            self._turn_ended.notify_all()
 
     def _measure(self, batch: Batch[T]) -> float | None:
         try:
@@ -260,5 +262,7 @@ class SharedBatchScheduler(Generic[T]):
                 turn = None if self._threads else self._take_turn_locked(self._clock.now())
                 if turn is not None:
                     return turn
+                self._num_draining += 1
                 self._clock.wait(self._turn_ended, None)
+                self._num_draining -= 1
         return None

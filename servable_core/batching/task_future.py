@@ -104,7 +104,8 @@ class TaskFuture(Future[T]):
             for waiter in self._waiters:
                 waiter.add_result(self)
             self._wake_locked()
-        self._call_back()
+        if self._done_callbacks:
+            self._call_back()
 
     @override
     def set_exception(self, exception: BaseException | None) -> None:
