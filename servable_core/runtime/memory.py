@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 
 _SHORT_ABOVE = 0.9
-# Version 2 and version 1 of control groups; a container sees its own group as the root.
-_LIMIT_FILES = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+_CONTROL_GROUP = Path("/sys/fs/cgroup")  # a container sees its own group as the root
+# Of control groups of version 2 and version 1.
+_LIMIT_FILES = ("memory.max", "memory/memory.limit_in_bytes")
+# What the processes of a group hold that cannot be dropped: page caches aside.
+_HELD_STATISTICS = (("memory.stat", "anon"), ("memory/memory.stat", "total_rss"))
 
 
 def release_unused_memory() -> None:
@@ -37,9 +37,13 @@ def _malloc_trim() -> Callable[[int], int] | None:
     return function
 
 
-def is_memory_short() -> bool:
-    """Whether this process's resident memory is near what its container, or the machine, allows."""
-    return resident_bytes() > _SHORT_ABOVE * memory_limit_bytes()
+def is_memory_short(control_group: Path = _CONTROL_GROUP) -> bool:
+    """Whether resident memory is near what this process's container, or the machine, allows.
+
+    Where the container tells what all of its processes hold, that counts: workers share its limit.
+    """
+    held = [_statistic(control_group / file, name) for file, name in _HELD_STATISTICS]
+    return max(resident_bytes(), *held) > _SHORT_ABOVE * memory_limit_bytes(control_group)
 
 
 def resident_bytes() -> int:
@@ -52,9 +56,9 @@ def resident_bytes() -> int:
 
 
 @cache
-def memory_limit_bytes() -> float:
+def memory_limit_bytes(control_group: Path = _CONTROL_GROUP) -> float:
     """Returns the most memory that this process may use; infinity where the system does not tell."""
-    limits = [_number(path) for path in _LIMIT_FILES]
+    limits = [_number(control_group / file) for file in _LIMIT_FILES]
     with contextlib.suppress(ValueError, OSError):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(limits)
@@ -65,3 +69,12 @@ def _number(path: Path) -> float:
         return float(path.read_text())
     except (OSError, ValueError):  # no such file, or "max"
         return math.inf
+
+
+def _statistic(path: Path, name: str) -> float:
+    """Returns a line's number; 0 where there is no such file, or line."""
+    try:
+        words = [line.split() for line in path.read_text().splitlines()]
+        return float(dict(words).get(name, 0))
+    except (OSError, ValueError):
+        return 0.0
