@@ -152,6 +152,7 @@ class BatchRunner:
             num_rows,
             self._sizing.max_rows(length),
             next_wanted=partial(self._next_wanted, tasks),
+            rounded_down=self._sizing.allowed_rows,
             first_error=first_error,
         )
         if max_rows < num_rows:

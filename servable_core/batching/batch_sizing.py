@@ -111,6 +111,11 @@ class BatchSizing:
         """Returns the most rows of one model call of this length."""
         return self._ceilings.get(length, _UNBOUNDED)
 
+    def allowed_rows(self, num_rows: int) -> int:
+        """Returns the largest allowed size up to `num_rows`; where there is none, `num_rows`."""
+        allowed = self._options.allowed_batch_sizes
+        return max((size for size in allowed if size <= num_rows), default=num_rows)
+
     def usual_slots(self, num_rows: int, now: float) -> int | None:
         """Returns the rows that a batch which is not ragged could have; to be called before each.
 
@@ -222,6 +227,4 @@ class BatchSizing:
         if length and cells is not None:
             rows = min(rows, max(1, cells // length))
         rows = min(rows, self._ceilings.get(length, rows))
-        if not options.allowed_batch_sizes:
-            return rows
-        return max((size for size in options.allowed_batch_sizes if size <= rows), default=rows)
+        return self.allowed_rows(rows)

@@ -54,6 +54,7 @@ def run_isolated(
     max_rows: int,
     *,
     next_wanted: Callable[[int], int] = lambda row: row + 1,
+    rounded_down: Callable[[int], int] = lambda num_rows: num_rows,
     first_error: BaseException | None = None,
 ) -> tuple[list[Segment[R]], int]:
     """Runs rows [0, num_rows) in as few calls as can be.
@@ -65,6 +66,7 @@ def run_isolated(
         num_rows: Rows of the batch; with none, it is called for rows [0, 0).
         max_rows: Most rows of one call.
         next_wanted: Given a row that failed, where to go on; rows in between stay without a segment.
+        rounded_down: Given the most rows that memory may allow, the most that calls should have.
         first_error: What running all rows at once has ended with, where it was tried.
 
     Returns:
@@ -72,7 +74,7 @@ def run_isolated(
         left of it when memory was exhausted. A row that exhausts memory by itself says nothing of
         others.
     """
-    isolation = _Isolation(run, num_rows, max_rows, next_wanted)
+    isolation = _Isolation(run, num_rows, max_rows, next_wanted, rounded_down)
     if first_error is not None:
         isolation.note(0, num_rows, first_error)
     elif not num_rows:
@@ -91,7 +93,9 @@ class _Isolation(Generic[R]):
         num_rows: int,
         max_rows: int,
         next_wanted: Callable[[int], int],
+        rounded_down: Callable[[int], int],
     ) -> None:
+        self._rounded_down = rounded_down
         self._run = run
         self._num_rows = num_rows
         self._next_wanted = next_wanted
@@ -167,7 +171,7 @@ class _Isolation(Generic[R]):
             self.max_rows = self._given_max_rows
             self._settle_bad_row(error)
         else:  # a single row may have been padded with others: so it has to run once more
-            self.max_rows = max(1, (stop - start) // 2)
+            self.max_rows = self._rounded_down(max(1, (stop - start) // 2))
 
     def _note_failure(self, start: int, stop: int, error: Exception) -> None:
         if not is_about_rows(error) or self._num_rows == 0:

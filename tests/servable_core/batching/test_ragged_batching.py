@@ -300,6 +300,23 @@ def test_padding_that_memory_does_not_allow_is_left_out(make_session):
     assert session.batch_size <= 3
 
 
+def test_batches_that_memory_halves_keep_to_the_allowed_sizes(make_session):
+    """They may be the only shapes that the model is compiled for."""
+    sizes = []
+
+    def run(inputs):
+        sizes.append(len(inputs["x"]))
+        if len(inputs["x"]) > 3:
+            raise ResourceExhaustedError("no memory")
+        return dict(inputs)
+
+    session = make_session(run, allowed_batch_sizes=(1, 2, 8))
+    future = session.submit({"x": np.arange(6)})
+    session.close()
+    assert future.result(0)["x"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert sizes == [8, 2, 2, 2]
+
+
 def test_batch_size_is_found_on_the_way(make_session, scheduler, clock):
     """A call costs a second, whatever its rows: the largest size is best, and is kept."""
     options = CalibrationOptions(
