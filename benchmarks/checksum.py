@@ -50,7 +50,7 @@ def of_parquet(directory: Path, column: str = "score") -> Checksum:
 
 
 def _values(predictions: pa.Array) -> np.ndarray:
-    is_list = pa.types.is_fixed_size_list(predictions.type)
+    is_list = pa.types.is_nested(predictions.type)
     values = predictions.flatten() if is_list else predictions
     return np.asarray(values.to_numpy(zero_copy_only=False))
 

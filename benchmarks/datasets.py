@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines import demo_data
+
 FEATURES = tuple(f"f{index:02d}" for index in range(32))
 FEATURE_ROWS_PER_FILE = 250_000
 FEATURE_ROW_GROUP_ROWS = 65_536
@@ -26,9 +28,11 @@ def write_tabular(path: Path, number: int, rows: int) -> None:
     pq.write_table(_features(number, rows), path, row_group_size=FEATURE_ROW_GROUP_ROWS)
 
 
-def write_tabular_small(path: Path, number: int, rows: int) -> None:
-    """Writes the first rows of the tabular file of that number."""
-    pq.write_table(_first_features(number, rows), path, row_group_size=8192)
+def write_demo(path: Path, number: int, rows: int) -> None:
+    """Writes the rows of that file of the demo's table, of which the last file has a few more."""
+    table = demo_data.load_table()
+    is_last = (number + 2) * rows > table.num_rows
+    pq.write_table(table.slice(number * rows, None if is_last else rows), path)
 
 
 def write_examples(path: Path, number: int, rows: int) -> None:

@@ -49,10 +49,9 @@ class Tuning:
     spreads_calls: bool = False
 
 
-_TABULAR = Tuning(score=scoring.score_columns, batch_size=65_536, signature="columns")
 TUNINGS = {
-    "tabular": _TABULAR,
-    "tabular-small": _TABULAR,
+    "tabular": Tuning(score=scoring.score_columns, batch_size=65_536, signature="columns"),
+    "demo": Tuning(score=scoring.score_demo, batch_size=65_536),
     "examples": Tuning(score=scoring.score_records, batch_size=8192, units=list),
     "images": Tuning(score=scoring.score_images, batch_size=64, spreads_calls=True),
     "ragged": Tuning(score=scoring.score_longest_first, batch_size=8192),

@@ -8,52 +8,28 @@ than this project, so it lives in an environment of its own, which the first run
 import argparse
 import json
 import os
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import checksum, machine, report, workloads
+from benchmarks.environment import environment_python
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "requirements-tfx-bsl.txt"
 
 
-def environment_python() -> Path:
-    """Returns the interpreter of the rival's environment, which is created on first use."""
-    home = workloads.data_dir() / "tfx-bsl-env"
-    python = home / "bin" / "python"
-    stamp = home / "installed.txt"
-    if not stamp.exists() or stamp.read_text() != REQUIREMENTS.read_text():
-        shutil.rmtree(home, ignore_errors=True)
-        _install(home, python)
-        shutil.copyfile(REQUIREMENTS, stamp)
-    return python
-
-
-def _install(home: Path, python: Path) -> None:
-    print("installing tfx-bsl into an environment of its own (minutes)", file=sys.stderr)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in ([sys.executable, "-m", "venv", str(home)], [*pip, "-r", str(REQUIREMENTS)]):
-        run = machine.run_process(command)
-        if run.exit_code:
-            lines = [line for line in run.stderr.splitlines() if line.strip()]
-            report.emit_skipped(f"tfx-bsl cannot be installed here: {lines[-1] if lines else '?'}")
-
-
-def measure(workload: workloads.Workload) -> report.Report:
+def measure(workload: workloads.Workload, copies: int) -> report.Report:
     """Runs the pipeline once and checks what it wrote."""
-    python = environment_python()
+    python = environment_python("tfx-bsl")
     logs = workloads.fresh_output_dir(f"tfx-bsl-{workload.name}") / "log"
     run = machine.run_or_exit(
         [
             *(str(python), "-P", str(HERE / "tfx_bsl_job.py")),
             f"--model_dir={workload.model_base_path / '1'}",
-            f"--files={workload.files_dir()}/*{workload.suffix}",
+            f"--files={workload.files_dir(copies)}/*{workload.suffix}",
             f"--output={logs}",
         ]
     )
@@ -82,9 +58,10 @@ def main() -> None:
     """Measures one run over one workload and prints the report."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("workload", choices=["examples"])
+    parser.add_argument("--copies", type=int, default=1, help="read the data so many times over")
     args = parser.parse_args()
-    workload = workloads.prepared(args.workload)
-    report.emit(measure(workload))
+    workload = workloads.prepared(args.workload, args.copies)
+    report.emit(measure(workload, args.copies))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ the medians. Every run has to predict what the loop predicted in its warm-up, or
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -43,9 +43,9 @@ NOTES = """\
   load; for `precompute`, from the first unit's start to the last unit's end, as its manifest says;
   for the rivals, the whole pipeline, with TensorFlow imported before the clock starts.
 - Whole process: from start to exit, imports included, as the operating system sees it.
-- `tabular`: 32 float32 columns in 8 Parquet files and a network of 32-64-32-1 units;
-  `tabular-small`: the first rows of the same files; `examples`: the same rows as
-  `tf.train.Example`s in TFRecord files, which the model parses itself.
+- `tabular`: 32 float32 columns in 8 Parquet files and a network of 32-64-32-1 units; `examples`:
+  such rows as `tf.train.Example`s in TFRecord files, which the model parses itself.
+- `demo`: the 20,190 rows of the demo, for which all but the whole process says little.
 - `ragged`: lists of 4 to 256 token ids in Parquet, lengths log-normal (mean 3.6, sigma 0.8), and a
   transformer that takes them padded, with a mask. The loop sorts each row group by length and
   fills batches of 8,192 padded cells; the one in arrival order pads 64 rows to their longest.
@@ -75,15 +75,19 @@ Samples = dict[str, dict[int, Sample]]  # by system, by round
 
 
 def expected_checksums(systems: Sequence[System], copies: int | None) -> dict[str, Checksum]:
-    """Makes the workloads and has the loop score each once: a warm-up, and the truth for the rest."""
-    expected = {}
+    """Makes the workloads and has the loop score each once: a warm-up, and the truth for the rest.
+
+    Returns:
+        What each system has to predict, by its name.
+    """
+    once: dict[str, Checksum] = {}
     for system in systems:
-        if system.workload not in expected:
-            print(f"preparing {system.workload}", flush=True)
-            prepared(system.workload, system.copies(copies))
+        print(f"preparing {system.workload}", flush=True)
+        prepared(system.workload, system.copies(copies))
+        if system.workload not in once:
             report, _ = run_module("loop", system.workload)
-            expected[system.workload] = cast(Report, report).checksum
-    return expected
+            once[system.workload] = cast(Report, report).checksum
+    return {each.name: once[each.workload].times(each.copies(copies)) for each in systems}
 
 
 def run_module(module: str, *flags: str) -> tuple[Report | str, machine.ProcessRun]:
@@ -108,18 +112,29 @@ def measure(system: System, copies: int | None, expected: Checksum) -> Sample | 
     )
 
 
+def with_best_batch_size(system: System, copies: int | None, expected: Checksum) -> System:
+    """Returns the system with the batch size of those to choose from that was quickest, in one run each."""
+    rates: dict[int, float] = {}
+    for size in system.batch_sizes:
+        sample = measure(system.with_batch_size(size), copies, expected)
+        if isinstance(sample, str):
+            return system
+        rates[size] = sample.steady_rate
+        print(f"{system.name}, batches of {size}: {sample}", flush=True)
+    return system.with_batch_size(max(rates, key=rates.__getitem__)) if rates else system
+
+
 def take_turns(
-    systems: Sequence[System], runs: int, copies: int | None
+    systems: Sequence[System], runs: int, copies: int | None, truth: Mapping[str, Checksum]
 ) -> tuple[Samples, list[str]]:
     """Runs the systems round by round; returns the samples, and why some systems have none."""
-    expected = expected_checksums(systems, copies)
     samples: Samples = {system.name: {} for system in systems}
     left_out: dict[str, str] = {}
     for number in range(runs):
         for system in systems:
             if number >= system.runs(runs) or system.name in left_out:
                 continue
-            sample = measure(system, copies, expected[system.workload].times(system.copies(copies)))
+            sample = measure(system, copies, truth[system.name])
             if isinstance(sample, str):
                 left_out[system.name] = sample
             else:
@@ -184,8 +199,10 @@ def main() -> None:
     if unknown := set(names) - {system.name for system in SYSTEMS}:
         parser.error(f"--only names unknown systems: {', '.join(sorted(unknown))}")
 
-    systems = [system for system in SYSTEMS if system.name in names]
-    text = document(systems, *take_turns(systems, args.runs, args.copies))
+    chosen = [system for system in SYSTEMS if system.name in names]
+    truth = expected_checksums(chosen, args.copies)
+    systems = [with_best_batch_size(each, args.copies, truth[each.name]) for each in chosen]
+    text = document(systems, *take_turns(systems, args.runs, args.copies, truth))
     args.results.write_text(text)
     print(text)
 

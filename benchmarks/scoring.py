@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.datasets import FEATURES
+from pipelines import demo_data
 
 Predict = Callable[..., dict[str, Any]]
 Scored = tuple[np.ndarray, np.ndarray]  # ids, predictions
@@ -33,6 +34,17 @@ def score_columns(predict: Predict, batch_size: int, row_group: RowGroup) -> Ite
     for batch in _batches(row_group, batch_size):
         features = {name: tf.constant(batch[name].to_numpy()) for name in FEATURES}
         yield batch["id"].to_numpy(), predict(**features)["score"].numpy()
+
+
+def score_demo(predict: Predict, batch_size: int, row_group: RowGroup) -> Iterator[Scored]:
+    """Feeds a matrix of one column for each of the demo's columns."""
+    import tensorflow as tf
+
+    for batch in _batches(row_group, batch_size):
+        columns = {
+            name: tf.constant(batch[name].to_numpy().reshape(-1, 1)) for name in demo_data.FEATURES
+        }
+        yield batch["id"].to_numpy(), predict(**columns)["probability"].numpy().ravel()
 
 
 def score_images(predict: Predict, batch_size: int, row_group: RowGroup) -> Iterator[Scored]:

@@ -1,6 +1,6 @@
 """What `benchmarks.run` compares: each program with the hand-written loop over the same workload."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.workloads import WORKLOADS
 
@@ -10,7 +10,20 @@ OURS_TITLE = "`run_pipeline.py precompute`"
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One program over one workload, compared with the loop named `baseline`."""
+    """One program over one workload, compared with the loop named `baseline`.
+
+    Attributes:
+        name: What the command line calls it.
+        title: What the table calls it.
+        module: The program.
+        workload: Its workload.
+        baseline: The system that its rates are compared with.
+        extra_flags: Further flags of the program.
+        max_runs: The slow ones run less often.
+        fixed_copies: How often it reads the data, however often others do: a slow one needs less
+            for half a minute. None: as often as is asked for, or the workload says.
+        batch_sizes: To choose from; each is tried once, and the quickest is measured.
+    """
 
     name: str
     title: str
@@ -18,77 +31,118 @@ class System:
     workload: str
     baseline: str
     extra_flags: tuple[str, ...] = ()
-    max_runs: int | None = None  # the slow ones run less often
-    takes_copies: bool = False
+    max_runs: int | None = None
+    fixed_copies: int | None = None
+    batch_sizes: tuple[int, ...] = ()
 
     def copies(self, wanted: int | None) -> int:
         """Returns how many copies of the data this system reads; None leaves it to the workload."""
-        return (wanted or WORKLOADS[self.workload].copies) if self.takes_copies else 1
+        if self.fixed_copies is not None:
+            return self.fixed_copies
+        return wanted or WORKLOADS[self.workload].copies
 
     def flags(self, wanted_copies: int | None) -> list[str]:
         """Returns the command line of one run, behind the program's name."""
-        copies = [f"--copies={self.copies(wanted_copies)}"] if self.takes_copies else []
-        return [self.workload, *copies, *self.extra_flags]
+        return [self.workload, f"--copies={self.copies(wanted_copies)}", *self.extra_flags]
+
+    def with_batch_size(self, batch_size: int) -> "System":
+        """Returns the system with batches of one size."""
+        flag = f"--batch_size={batch_size}"
+        return replace(
+            self,
+            title=f"{self.title}, batches of {batch_size:,}",
+            extra_flags=(*self.extra_flags, flag),
+            batch_sizes=(),
+        )
 
     def runs(self, wanted: int) -> int:
         """Returns how many of the wanted runs this system makes."""
         return wanted if self.max_runs is None else min(wanted, self.max_runs)
 
 
-def _loop(name: str, workload: str) -> System:
-    return System(
-        name=name,
-        title=LOOP_TITLE,
-        module="loop",
-        workload=workload,
-        baseline=name,
-        takes_copies=True,
+def _of_workload(workload: str, *rivals: System) -> tuple[System, ...]:
+    """Returns the loop, ours and the rivals."""
+    loop = _loop_name(workload)
+    return (
+        System(name=loop, title=LOOP_TITLE, module="loop", workload=workload, baseline=loop),
+        System(
+            name=f"ours-{workload}",
+            title=OURS_TITLE,
+            module="ours",
+            workload=workload,
+            baseline=loop,
+        ),
+        *rivals,
     )
 
 
-def _ours(name: str, workload: str, baseline: str) -> System:
+def _loop_name(workload: str) -> str:
+    return f"loop-{workload}"
+
+
+def _run_inference(workload: str, *batch_sizes: int, copies: int = 1) -> System:
     return System(
-        name=name,
-        title=OURS_TITLE,
-        module="ours",
-        workload=workload,
-        baseline=baseline,
-        takes_copies=True,
-    )
-
-
-SYSTEMS = (
-    _loop("loop", "tabular"),
-    _ours("ours", "tabular", "loop"),
-    System(
-        name="run-inference",
+        name=f"run-inference-{workload}",
         title="Beam RunInference",
         module="rival_run_inference",
-        workload="tabular-small",
-        baseline="loop",
+        workload=workload,
+        baseline=_loop_name(workload),
         max_runs=3,
-    ),
-    _loop("loop-examples", "examples"),
-    _ours("ours-examples", "examples", "loop-examples"),
-    System(
-        name="tfx-bsl",
-        title="tfx-bsl RunInference",
-        module="rival_tfx_bsl",
-        workload="examples",
-        baseline="loop-examples",
+        fixed_copies=copies,
+        batch_sizes=batch_sizes,
+    )
+
+
+def _ray(workload: str, *batch_sizes: int, copies: int = 1) -> System:
+    return System(
+        name=f"ray-{workload}",
+        title="Ray Data",
+        module="rival_ray",
+        workload=workload,
+        baseline=_loop_name(workload),
         max_runs=3,
+        fixed_copies=copies,
+        batch_sizes=batch_sizes,
+    )
+
+
+_TFX_BSL = System(
+    name="tfx-bsl",
+    title="tfx-bsl RunInference",
+    module="rival_tfx_bsl",
+    workload="examples",
+    baseline=_loop_name("examples"),
+    max_runs=3,
+    fixed_copies=3,
+)
+_ARRIVAL_ORDER = System(
+    name="arrival-order",
+    title="loop in arrival order, 64 rows a batch",
+    module="loop",
+    workload="ragged",
+    baseline=_loop_name("ragged"),
+    extra_flags=("--arrival_order",),
+    max_runs=3,
+    fixed_copies=2,
+)
+SYSTEMS = (
+    *_of_workload(
+        "tabular",
+        _run_inference("tabular", 1024, 4096, 16_384),
+        _ray("tabular", 8192, 65_536),
     ),
-    _loop("loop-ragged", "ragged"),
-    _ours("ours-ragged", "ragged", "loop-ragged"),
-    System(
-        name="arrival-order",
-        title="loop in arrival order, 64 rows a batch",
-        module="loop",
-        workload="ragged",
-        baseline="loop-ragged",
-        extra_flags=("--arrival_order",),
-        max_runs=3,
+    *_of_workload(
+        "examples",
+        _run_inference("examples", 1024, 2048, 8192, copies=12),
+        _TFX_BSL,
+        _ray("examples", 2048, 8192, copies=6),
     ),
-    _loop("loop-images", "images"),
-    _ours("ours-images", "images", "loop-images"),
+    *_of_workload("images", _run_inference("images", 16, 64), _ray("images", 16, 64)),
+    *_of_workload(
+        "ragged",
+        _ARRIVAL_ORDER,
+        _run_inference("ragged", 64, 256),
+        _ray("ragged", 1024, 4096),
+    ),
+    *_of_workload("demo", _run_inference("demo", 1024, 8192), _ray("demo", 1024, 8192)),
 )

@@ -149,6 +149,14 @@ def _save_transformer(version_dir: Path) -> None:
     transformer.save(version_dir)
 
 
+def _save_demo(version_dir: Path) -> None:
+    from pipelines import demo_data, demo_models
+
+    half, _ = demo_data.split(demo_data.load_table(), seed=0)
+    paths = demo_models.train_versions(half, f"{version_dir}-training", seed=0)
+    Path(paths[1]).rename(version_dir)  # the one that takes all columns
+
+
 def _save_image_classifier(version_dir: Path) -> None:
     from benchmarks import image_classifier
 
@@ -165,15 +173,16 @@ _TABULAR = Workload(
     save_model=_save_tabular,
     precompute_flags=("--key=id", "--signature_name=columns"),
 )
-_TABULAR_SMALL = Workload(
-    name="tabular-small",
-    rows=200_000,
-    copies=64,
-    model_name="tabular",
+_DEMO = Workload(
+    name="demo",
+    rows=20_190,
+    copies=1,
+    model_name="demo",
     suffix=".parquet",
-    write_file=datasets.write_tabular_small,
-    save_model=_save_tabular,
-    precompute_flags=_TABULAR.precompute_flags,
+    write_file=datasets.write_demo,
+    save_model=_save_demo,
+    precompute_flags=("--key=id",),
+    prediction=pa.field("probability", pa.float32()),
 )
 _EXAMPLES = Workload(
     name="examples",
@@ -206,9 +215,7 @@ _IMAGES = Workload(
     precompute_flags=("--key=id",),
     prediction=pa.field("logits", pa.list_(pa.float32(), 10)),
 )
-WORKLOADS = {
-    workload.name: workload for workload in (_TABULAR, _TABULAR_SMALL, _EXAMPLES, _RAGGED, _IMAGES)
-}
+WORKLOADS = {workload.name: workload for workload in (_TABULAR, _EXAMPLES, _IMAGES, _RAGGED, _DEMO)}
 
 
 def main() -> None:
