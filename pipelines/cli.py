@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipelines.console import complain, say
+from pipelines.evaluate_flags import add_evaluate_flags
 from pipelines.interruption import EXIT_INTERRUPTED, termination_as_interrupt
-from pipelines.precompute_flags import add_precompute_flags
+from pipelines.precompute_flags import add_binding_flags, add_precompute_flags
 from servable_core.errors import (
     AbortedError,
     DataLossError,
@@ -76,6 +77,9 @@ def _dispatch(args: list[str]) -> int:
         return EXIT_OK if args else EXIT_USAGE
     commands: dict[str, Callable[[list[str]], int]] = {
         "precompute": _precompute,
+        "evaluate": _evaluate,
+        "gate": _gate,
+        "promote": _promote,
         "inspect": _inspect,
         "demo": _demo,
     }
@@ -100,6 +104,9 @@ def _top_parser() -> argparse.ArgumentParser:
 
 _COMMAND_HELP = {
     "precompute": "run model versions over a dataset and write their outputs as Parquet",
+    "evaluate": "compare model versions on labelled data: metrics, intervals, slices, a verdict",
+    "gate": "decide again from an evaluation's states, without inference",
+    "promote": "move a version label of the model server to a version that passed",
     "inspect": "show versions and signatures, and how data would bind to them",
     "demo": "the whole thing on real data, in a minute",
 }
@@ -107,14 +114,14 @@ _COMMAND_HELP = {
 
 def _precompute(args: list[str]) -> int:
     options = _precompute_options(args)
-    from pipelines import precompute
+    from pipelines.job_run import JobFailedError
 
     try:
         say(_precomputed(options))
     except AbortedError as error:
         complain(f"{error}\nwhat was committed is safe; {options.how_to_resume}")
         return EXIT_INTERRUPTED
-    except precompute.JobFailedError as error:
+    except JobFailedError as error:
         if options.verbose:
             _logger.exception("the job failed")
         complain(
@@ -141,42 +148,18 @@ def _precomputed(options: Any) -> str:
 def _precompute_options(args: list[str]) -> Any:
     parser = precompute_parser()
     known, beam_args = _split(parser, args)
+    from pipelines.flag_values import flatten_lists, take_execution
     from pipelines.options import PrecomputeOptions
-    from transforms.execution import ExecutionOptions
     from transforms.lineage import command_line
 
-    execution_fields = ExecutionOptions.__dataclass_fields__
-    execution = {name: known.pop(name) for name in list(known) if name in execution_fields}
-    given = {name: value for name, value in execution.items() if value is not None}
-    if known["batching_parameters_file"]:
-        said = _read_batching_parameters(known["batching_parameters_file"])
-        given["batching_parameters"] = said
-        if known["pad_variable_length_inputs"] is None:
-            known["pad_variable_length_inputs"] = said.pad_variable_length_inputs or None
-    lists = ("input", "input_map", "passthrough", "output_tensors", "pad_values")
-    for name in lists:
-        known[name] = None if known[name] is None else tuple(_flatten(name, known[name]))
+    execution = take_execution(known)
+    flatten_lists(known)
     return PrecomputeOptions(
         **known,
-        execution=ExecutionOptions(**given),
+        execution=execution,
         beam_args=tuple(beam_args),
         command_line=command_line(["run_pipeline.py", "precompute", *args]),
     )
-
-
-def _read_batching_parameters(path: str) -> Any:
-    from servable_core.config import read_batching_parameters
-    from transforms.storage import absolute_path, file_system_for
-
-    where = absolute_path(path)
-    return read_batching_parameters(where, file_system=file_system_for(where))
-
-
-def _flatten(name: str, values: Sequence[str]) -> list[str]:
-    """Splits comma-separated entries, but not within the brackets of an input map."""
-    if name in ("input", "input_map"):
-        return list(values)
-    return [part for value in values for part in value.split(",") if part]
 
 
 def _split(parser: argparse.ArgumentParser, args: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -223,6 +206,70 @@ def precompute_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _evaluate(args: list[str]) -> int:
+    from pipelines.evaluate_command import evaluate_options
+
+    parser = evaluate_parser()
+    known, beam_args = _split(parser, args)
+    options = evaluate_options(parser, known, beam_args, args)
+    from pipelines.evaluate import run
+    from pipelines.job_run import JobFailedError
+
+    try:
+        outcome = run(options)
+    except JobFailedError as error:
+        if options.verbose:
+            _logger.exception("the job failed")
+        complain(f"error: {error}")
+        return EXIT_FAILED
+    say("\n".join(outcome.lines))
+    return outcome.exit_code
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    """Returns the parser of `evaluate`; flags that were not given come out as None."""
+    parser = _Parser(
+        prog="run_pipeline.py evaluate",
+        description="Compares versions of a model on one dataset, in one pass over it.",
+        epilog="All other flags go to Apache Beam, such as --runner=DataflowRunner --region=...",
+        allow_abbrev=False,
+    )
+    add_evaluate_flags(parser)
+    return parser
+
+
+def _gate(args: list[str]) -> int:
+    from pipelines import gate
+
+    parser = _Parser(
+        prog="run_pipeline.py gate",
+        description="Decides again, from the states of an evaluation.",
+        allow_abbrev=False,
+    )
+    gate.add_gate_flags(parser)
+    parser.add_argument("--verbose", action="store_true", help="tracebacks")
+    given = _only_ours(parser, args)
+    outcome = gate.run(given.states, given.eval_config, given.output)
+    say("\n".join(outcome.lines))
+    return outcome.exit_code
+
+
+def _promote(args: list[str]) -> int:
+    from pipelines import promote
+
+    parser = _Parser(
+        prog="run_pipeline.py promote",
+        description="Moves a version label in a model server's configuration.",
+        allow_abbrev=False,
+    )
+    promote.add_promote_flags(parser)
+    parser.add_argument("--verbose", action="store_true", help="tracebacks")
+    given = vars(_only_ours(parser, args))
+    given.pop("verbose")
+    say("\n".join(promote.run(promote.PromoteOptions(**given))))
+    return EXIT_OK
+
+
 def _inspect(args: list[str]) -> int:
     parser = _Parser(
         prog="run_pipeline.py inspect",
@@ -235,16 +282,25 @@ def _inspect(args: list[str]) -> int:
     parser.add_argument("--signature_name", metavar="NAME", help="only this signature")
     parser.add_argument("--input", action="append", metavar="GLOB")
     parser.add_argument("--input_format", metavar="F")
-    parser.add_argument("--input_map", action="append", metavar="T=C")
+    add_binding_flags(
+        parser.add_argument_group("how data are bound, as by precompute").add_argument
+    )
+    parser.add_argument(
+        "--batching_parameters_file", metavar="FILE", help="may say that lists are padded"
+    )
     parser.add_argument("--verbose", action="store_true")
     options = vars(_only_ours(parser, args))
-    from pipelines.inspect import InspectOptions
+    from pipelines.flag_values import flatten_lists, read_parameters_file, take_padding
     from pipelines.inspect_config import inspect_models
+    from pipelines.inspect_options import InspectOptions
 
     options.pop("verbose")
-    for name in ("input", "input_map"):
-        options[name] = tuple(options[name] or ())
-    say(inspect_models(InspectOptions(**options)))
+    file = options.pop("batching_parameters_file")
+    if file:
+        take_padding(options, read_parameters_file(file))
+    flatten_lists(options)
+    given = {name: value for name, value in options.items() if value is not None}
+    say(inspect_models(InspectOptions(**given)))
     return EXIT_OK
 
 
@@ -258,7 +314,7 @@ def _demo(args: list[str]) -> int:
     parser.add_argument("--verbose", action="store_true")
     options = _only_ours(parser, args)
     from pipelines.demo import run_demo
-    from pipelines.precompute import JobFailedError
+    from pipelines.job_run import JobFailedError
 
     try:
         run_demo(options.workdir)

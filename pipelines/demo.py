@@ -35,12 +35,12 @@ def run_demo(workdir: str) -> None:
     say(f"   {parquet}/*.parquet and the same rows in {tfrecord}/*.tfrecord")
     _train(table, models)
     outputs = [
-        _precompute(models, f"{parquet}/*.parquet", root / "predictions"),
-        _precompute(models, f"{tfrecord}/*.tfrecord", root / "predictions_from_tfrecord"),
+        _precompute(3, models, f"{parquet}/*.parquet", root / "predictions"),
+        _precompute(4, models, f"{tfrecord}/*.tfrecord", root / "predictions_from_tfrecord"),
     ]
     first, second = (_read_sorted(each) for each in outputs)
     _check_equal(first, second)
-    say(f"\n4. both formats gave the same {first.num_rows:,} predictions, for example:")
+    say(f"\n5. both formats gave the same {first.num_rows:,} predictions, for example:")
     say(_side_by_side(first).slice(0, 6).to_pandas().to_string(index=False))
     say(_next_steps(root, models, parquet))
 
@@ -52,7 +52,7 @@ def _train(table: pa.Table, models: Path) -> None:
         say(f"   {path}")
 
 
-def _precompute(models: Path, pattern: str, output: Path) -> Path:
+def _precompute(step: int, models: Path, pattern: str, output: Path) -> Path:
     command = [
         *("run_pipeline.py", "precompute"),
         f"--model_base_path={models}",
@@ -72,7 +72,7 @@ def _precompute(models: Path, pattern: str, output: Path) -> Path:
         if_exists="overwrite",
         command_line=shlex.join(command),
     )
-    say(f"\n3. python {options.command_line}")
+    say(f"\n{step}. python {options.command_line}")
     say(precompute.summary(precompute.run(options)))
     return output
 

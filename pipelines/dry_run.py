@@ -8,11 +8,12 @@ from pipelines.options import PrecomputeOptions
 from pipelines.output_directory import check_apart, check_plan_apart, check_usable
 from servable_core.runtime.clock import SystemClock
 from transforms.job_state import JobState
-from transforms.plan import Plan, Unit
+from transforms.plan import Plan
 from transforms.planning import make_plan
 from transforms.process_unit import batch_rows, infer_unit
 from transforms.unit_cutting import limit_rows
 from transforms.unit_job import create_unit_job
+from transforms.unit_table import Unit, UnitTable
 from transforms.worker_core import WorkerCore, WorkerCoreConfig
 
 
@@ -47,7 +48,7 @@ def _first_rows(plan: Plan, options: PrecomputeOptions, rows: int) -> list[str]:
     ranges = plan.units[0].ranges[:1]
     if ranges[0].num_rows != -1 and plan.content.sample is None:
         ranges = tuple(limit_rows(ranges, rows))
-    first = replace(plan, units=(Unit(index=0, ranges=ranges),))
+    first = replace(plan, units=UnitTable.of([Unit(index=0, ranges=ranges)]))
     config = WorkerCoreConfig(models=plan.models, execution=options.execution)
     lines: list[str] = []
     with WorkerCore(config) as core:

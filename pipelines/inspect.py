@@ -1,43 +1,23 @@
 """`inspect`: what versions a model has, what they take and return, and how data would bind to them."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
-import pyarrow as pa
-
-from servable_core.errors import InvalidArgumentError, ServableCoreError
-from servable_core.servables.saved_model.structure import read_signatures
-from servable_core.servables.signature import SignatureSpec, find_signature
-from servable_core.sources.storage_path_versions import VersionDirectory
+from pipelines.inspect_options import InspectOptions
+from pipelines.inspected_data import InspectedData, inspected_data
+from pipelines.model_survey import (
+    PATIENCE_SECS,
+    ModelSurvey,
+    VersionStructure,
+    pinned_structures,
+    survey_models,
+)
+from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec
+from servable_core.server_core import VersionStatus
 from servable_core.sources.version_selection import parse_version_policy
-from transforms.binding import BoundInput, try_bind
-from transforms.input_map import ColumnSource, parse_input_map
-from transforms.inputs import InputDescription, describe_inputs, find_inputs, input_format_of
-from transforms.model_versions import find_versions, list_versions
-from transforms.storage import absolute_path, file_system_for
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InspectOptions:
-    """What to show.
-
-    Attributes:
-        model_base_path: Directory with version directories.
-        model_config_file: Text proto `ModelServerConfig`, instead of a base path.
-        model_version: Which versions; all if not given.
-        signature_name: Only this signature, or None for all.
-        input: Data to bind, or nothing.
-        input_format: As for a job.
-        input_map: As for a job.
-    """
-
-    model_base_path: str = ""
-    model_config_file: str | None = None
-    model_version: str | None = None
-    signature_name: str | None = None
-    input: tuple[str, ...] = ()
-    input_format: str | None = None
-    input_map: tuple[str, ...] = ()
+from transforms.heads import find_heads
+from transforms.model_versions import list_versions, model_name_of, select_directories
+from transforms.storage import absolute_path
 
 
 def inspect(options: InspectOptions) -> str:
@@ -53,99 +33,82 @@ def inspect(options: InspectOptions) -> str:
         )
     base_path = absolute_path(options.model_base_path)
     policy = parse_version_policy(options.model_version or "all")
-    numbers = ", ".join(str(number) for number in list_versions(base_path))
-    lines = [f"{base_path}: versions {numbers}"]
-    description = describe_data(options)
-    if description is not None:
-        lines += ["", *schema_lines(options, description)]
-    for number, directory in find_versions(base_path, policy).items():
-        lines += ["", *_version_lines(number, directory, options, description)]
+    present = list_versions(base_path)
+    paths = {v: each.path for v, each in select_directories(present, base_path, policy).items()}
+    data = inspected_data(options)
+    (survey,) = survey_models(pinned_structures(model_name_of(base_path), paths))
+    if data is not None:
+        data.check_names(list(shown_signatures([survey], options)))
+    lines = [f"{base_path}: versions {', '.join(map(str, present))}"]
+    if data is not None:
+        lines += ["", *data.schema_lines()]
+    for version in versions_found(survey):
+        lines += ["", *version_lines(version, survey, options, data)]
     return "\n".join(lines)
 
 
-def describe_data(options: InspectOptions) -> InputDescription | None:
-    """Returns what is known of the data to bind; None if there are none."""
-    if not options.input:
-        return None
-    files = find_inputs(options.input)
-    return describe_inputs(files, input_format_of(files, options.input_format), limit=None)
+def versions_found(survey: ModelSurvey) -> list[VersionStatus]:
+    """Returns those that are there, whole or not, ascending; a label may name one that is not."""
+    versions = survey.status.versions
+    found = (each for each in versions if each.state is not None or each.pending is not None)
+    return sorted(found, key=lambda each: each.version)
 
 
-def schema_lines(options: InspectOptions, description: InputDescription) -> Iterator[str]:
-    """Yields the lines that tell of the data."""
-    files = {each.file_index for each in description.pieces}
-    rows = [each.num_rows for each in description.pieces]
-    total = "" if -1 in rows else f", {sum(rows):,} rows"
-    kind = _FORMAT_NAMES[description.input_format]
-    yield f"input {', '.join(options.input)}: {kind}, {len(files)} files{total}"
-    for schema in description.schemas:
-        yield from (f"  {field.name}: {_type_words(field.type)}" for field in schema)
-    if len(description.schemas) > 1:
-        yield f"  ({len(description.schemas)} different schemas)"
-
-
-_FORMAT_NAMES = {
-    "parquet": "Parquet",
-    "tfrecord": "TFRecord of tf.train.Example",
-    "csv": "CSV",
-    "jsonl": "JSON Lines",
-}
-
-
-def _type_words(data_type: pa.DataType) -> str:
-    return str(data_type).replace("item: ", "").replace("element: ", "")
-
-
-def _version_lines(
-    number: int,
-    directory: VersionDirectory,
+def version_lines(
+    version: VersionStatus,
+    survey: ModelSurvey,
     options: InspectOptions,
-    description: InputDescription | None,
+    data: InspectedData | None,
 ) -> Iterator[str]:
-    """Yields the lines of one version: its number, then its signatures, or why it is broken."""
-    yield f"version {number}"
-    try:
-        signatures = read_signatures(
-            directory.path, directory.files, file_system_for(directory.path)
-        )
-    except ServableCoreError as error:
-        yield f"  broken: {error}"
-        return
-    yield from signature_lines(directory.path, signatures, options, description)
-
-
-def signature_lines(
-    path: str,
-    signatures: Mapping[str, SignatureSpec],
-    options: InspectOptions,
-    description: InputDescription | None,
-) -> Iterator[str]:
-    """Yields the lines of the version at `path`: its signatures, and how the data would bind.
+    """Yields the lines of one version: its number, then its signatures, or why it has none.
 
     Raises:
         NotFoundError: It has no signature of the name asked for.
     """
-    if options.signature_name is not None:
-        name = options.signature_name
-        remedy = "choose one with --signature_name"
-        signatures = {name: find_signature(signatures, name, path, remedy=remedy)}
-    input_map = parse_input_map(options.input_map)
-    for signature in signatures.values():
-        yield f"  signature {signature.name}"
-        if description is None:
-            yield from (f"    input   {each}" for each in signature.inputs)
-        else:
-            yield from _binding_lines(signature, description, input_map)
-        yield from (f"    output  {each}" for each in signature.outputs)
+    yield f"version {version.version}"
+    structure = survey.structures.get(version.version)
+    if structure is None:
+        yield f"  {_why_not(version)}"
+    elif structure.signatures is None:
+        yield f"  complete, {structure.num_files} files"
+    else:
+        for signature in _chosen_signatures(structure, options):
+            yield from (f"  {line}" for line in _signature_lines(signature, data))
 
 
-def _binding_lines(
-    signature: SignatureSpec, description: InputDescription, input_map: dict[str, ColumnSource]
-) -> Iterator[str]:
-    for schema in description.schemas:
-        bound = try_bind(signature, schema, input_map, has_records=description.has_records)
-        yield from (f"    {_input_line(each)}" for each in bound)
+def shown_signatures(
+    surveys: Iterable[ModelSurvey], options: InspectOptions
+) -> Iterator[SignatureSpec]:
+    """Yields all signatures that a report shows.
+
+    Raises:
+        NotFoundError: A version has no signature of the name asked for.
+    """
+    for survey in surveys:
+        for structure in survey.structures.values():
+            yield from _chosen_signatures(structure, options)
 
 
-def _input_line(bound: BoundInput | str) -> str:
-    return f"input   {bound}" if isinstance(bound, BoundInput) else f"cannot bind: {bound}"
+def _why_not(version: VersionStatus) -> str:
+    if version.error is not None:
+        return f"broken: {version.error}"
+    if version.pending is not None:
+        return f"not complete: {version.pending}"
+    return f"not read in {PATIENCE_SECS:.0f} seconds: its store does not answer"
+
+
+def _chosen_signatures(structure: VersionStructure, options: InspectOptions) -> list[SignatureSpec]:
+    signatures = structure.signatures or {}
+    if options.signature_name is None or structure.signatures is None:
+        return list(signatures.values())
+    remedy = "choose one with --signature_name"
+    return [find_heads(signatures, options.signature_name, structure.path, remedy=remedy)]
+
+
+def _signature_lines(signature: SignatureSpec, data: InspectedData | None) -> Iterator[str]:
+    yield f"signature {signature.name}"
+    if data is None:
+        yield from (f"  input   {each}" for each in signature.inputs)
+    else:
+        yield from (f"  {line}" for line in data.binding_lines(signature))
+    yield from (f"  output  {each}" for each in signature.outputs)

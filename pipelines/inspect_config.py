@@ -1,27 +1,22 @@
 """`inspect` for the models of a config file: each of them, and what is wrong with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pipelines.inspect import InspectOptions, describe_data, inspect, schema_lines, signature_lines
-from pipelines.model_survey import ModelSurvey, survey_model
+from pipelines.inspect import inspect, shown_signatures, version_lines, versions_found
+from pipelines.inspect_options import InspectOptions
+from pipelines.inspected_data import InspectedData, inspected_data
+from pipelines.model_survey import PATIENCE_SECS, ModelSurvey, survey_models
 from servable_core.config import ModelConfig
-from servable_core.errors import (
-    FailedPreconditionError,
-    InvalidArgumentError,
-    NotFoundError,
-    ServableCoreError,
-)
-from servable_core.lifecycle import ServableId
-from servable_core.server_core import ModelStatus, VersionStatus
-from servable_core.server_core.version_labels import check_label
+from servable_core.errors import InvalidArgumentError, NotFoundError, ServableCoreError
+from servable_core.servables.signature import SignatureSpec
+from servable_core.server_core import ModelStatus
 from servable_core.sources.version_selection import (
     AllVersions,
     LatestVersions,
     SpecificVersions,
     VersionPolicy,
 )
-from transforms.inputs import InputDescription
 from transforms.model_config import read_config
 from transforms.storage import absolute_path
 
@@ -53,87 +48,79 @@ def inspect_models(options: InspectOptions) -> str:
         raise InvalidArgumentError(
             f"{flag} does not go with --model_config_file, which says where its models are and which versions are served"
         )
-    description = describe_data(options)
-    models = read_config(options.model_config_file).models
-    reports = [_report_of(model, options, description) for model in models]
+    data = inspected_data(options)
+    config = read_config(options.model_config_file)
+    surveys = survey_models(config)
+    if data is not None:
+        data.check_names(_all_signatures(surveys, options))
+    reports = [
+        _report_of(model, survey, options, data)
+        for model, survey in zip(config.models, surveys, strict=True)
+    ]
     problems = [report.problem for report in reports if report.problem is not None]
     if len(problems) == len(reports):
         raise NotFoundError("; ".join(problems))
-    data = [] if description is None else ["", *schema_lines(options, description)]
-    lines = [f"{absolute_path(options.model_config_file)}: {len(models)} models", *data]
+    shown_data = [] if data is None else ["", *data.schema_lines()]
+    lines = [
+        f"{absolute_path(options.model_config_file)}: {len(config.models)} models",
+        *shown_data,
+    ]
     return "\n".join([*lines, *(line for each in reports for line in ("", *each.lines))])
 
 
+def _all_signatures(surveys: Iterable[ModelSurvey], options: InspectOptions) -> list[SignatureSpec]:
+    """Returns those of the models that have the ones asked for; the report tells of the rest."""
+    found: list[SignatureSpec] = []
+    for survey in surveys:
+        try:
+            found += shown_signatures([survey], options)
+        except ServableCoreError:
+            continue
+    return found
+
+
 def _report_of(
-    model: ModelConfig, options: InspectOptions, description: InputDescription | None
+    model: ModelConfig, survey: ModelSurvey, options: InspectOptions, data: InspectedData | None
 ) -> _ModelReport:
     title = f"model {model.name}: {model.platform}, {_policy_words(model.versions)}"
     try:
-        survey = survey_model(model)
-        lines = list(_model_lines(model, survey, options, description))
+        lines = list(_model_lines(survey, options, data))
     except ServableCoreError as error:
         return _ModelReport([title, f"  wrong: {error}"], f"model {model.name!r}: {error}")
     status = survey.status
-    problem = None if status.is_available else f"model {model.name!r}: {status.error}"
+    problem = None if status.is_available else f"model {model.name!r}: {_wrong(status)}"
     return _ModelReport([title, *(f"  {line}" for line in lines)], problem)
 
 
 def _model_lines(
-    model: ModelConfig,
-    survey: ModelSurvey,
-    options: InspectOptions,
-    description: InputDescription | None,
+    survey: ModelSurvey, options: InspectOptions, data: InspectedData | None
 ) -> Iterator[str]:
-    yield from _error_lines(survey.status)
-    yield f"{model.base_path}: versions {', '.join(map(str, survey.present))}"
-    yield from _label_lines(model, survey)
-    for version in _versions_found(survey.status):
-        yield from _version_lines(version, survey, options, description)
+    status = survey.status
+    wrong = _wrong(status)
+    if wrong is not None and wrong not in [str(each.error) for each in status.versions]:
+        yield f"wrong: {wrong}"
+    if status.present:
+        yield f"{status.base_path}: versions {', '.join(map(str, status.present))}"
+    yield from _label_lines(survey)
+    for version in versions_found(survey):
+        yield from version_lines(version, survey, options, data)
 
 
-def _error_lines(status: ModelStatus) -> Iterator[str]:
-    """Yields what is wrong with the model, unless its versions tell."""
-    if status.error is not None and status.error not in [each.error for each in status.versions]:
-        yield f"wrong: {status.error}"
+def _wrong(status: ModelStatus) -> str | None:
+    """Returns what is wrong with a model; None if nothing is."""
+    if status.error is not None:
+        return str(status.error)
+    if status.is_available:
+        return None
+    return (
+        f"{status.base_path} was not read in {PATIENCE_SECS:.0f} seconds: its store does not answer"
+    )
 
 
-def _label_lines(model: ModelConfig, survey: ModelSurvey) -> Iterator[str]:
-    for label, version in model.version_labels.items():
-        try:
-            check_label(
-                label,
-                ServableId(model.name, version),
-                lambda servable_id: servable_id.version in survey.structures,
-            )
-        except FailedPreconditionError as error:
-            yield f"label {label}: version {version} (wrong: {error})"
-        else:
-            yield f"label {label}: version {version}"
-
-
-def _versions_found(status: ModelStatus) -> list[VersionStatus]:
-    """Returns those that are there, whole or not, ascending; a label may name one that is not."""
-    found = [each for each in status.versions if each.state is not None or each.pending is not None]
-    return sorted(found, key=lambda each: each.version)
-
-
-def _version_lines(
-    version: VersionStatus,
-    survey: ModelSurvey,
-    options: InspectOptions,
-    description: InputDescription | None,
-) -> Iterator[str]:
-    yield f"version {version.version}"
-    structure = survey.structures.get(version.version)
-    if structure is None:
-        yield (
-            f"  broken: {version.error}" if version.error else f"  not complete: {version.pending}"
-        )
-    elif structure.signatures is None:
-        yield f"  complete, {len(structure.directory.files)} files"
-    else:
-        path = structure.directory.path
-        yield from signature_lines(path, structure.signatures, options, description)
+def _label_lines(survey: ModelSurvey) -> Iterator[str]:
+    for label, version in survey.status.version_labels.items():
+        error = survey.label_errors.get(label)
+        yield f"label {label}: version {version}{'' if error is None else f' (wrong: {error})'}"
 
 
 def _policy_words(policy: VersionPolicy) -> str:

@@ -11,6 +11,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.beam_options import RunnerChoice
 from servable_core.errors import FailedPreconditionError
+from transforms.evaluate import EvaluateUnits
+from transforms.evaluation.state_files import SavedEvaluation
+from transforms.evaluation.unit_source import UnitSource
 from transforms.execution import ExecutionOptions
 from transforms.precompute import PrecomputeUnits
 
@@ -30,15 +33,54 @@ def run_units(
         runner: Where it runs.
         command_line: The command that the job was started with, for the receipts.
     """
+    units = PrecomputeUnits(
+        output=output,
+        execution=execution,
+        stops_siblings=_stops_siblings(runner),
+        command_line=command_line,
+    )
+    _run("Precompute", units, runner)
+
+
+def run_evaluation(
+    saved: SavedEvaluation,
+    source: UnitSource,
+    runner: RunnerChoice,
+    *,
+    output: str,
+    scratch: str,
+    max_unit_retries: int,
+) -> None:
+    """Measures all units of an evaluation, writes their states, and waits for the end.
+
+    Args:
+        saved: What is measured; without states yet.
+        source: The units.
+        runner: Where it runs.
+        output: Output directory.
+        scratch: Directory that workers share.
+        max_unit_retries: Further attempts at a unit after an error that may pass.
+    """
+    units = EvaluateUnits(
+        saved=saved,
+        source=source,
+        output=output,
+        scratch=scratch,
+        max_unit_retries=max_unit_retries,
+        stops_siblings=_stops_siblings(runner),
+    )
+    _run("Evaluate", units, runner)
+
+
+def _stops_siblings(runner: RunnerChoice) -> bool:
+    return runner.is_local and not runner.is_in_process
+
+
+def _run(name: str, transform: beam.PTransform, runner: RunnerChoice) -> None:
     _make_importable()
     with _staged(runner) as args:
         pipeline = beam.Pipeline(options=PipelineOptions(args))
-        _ = pipeline | "Precompute" >> PrecomputeUnits(
-            output=output,
-            execution=execution,
-            stops_siblings=runner.is_local and not runner.is_in_process,
-            command_line=command_line,
-        )
+        _ = pipeline | name >> transform
         result = pipeline.run()
         try:
             result.wait_until_finish()

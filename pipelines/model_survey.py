@@ -1,38 +1,55 @@
-"""What a `ServerCore` would say of a model: by its own rules, but nothing is loaded."""
+"""What a `ServerCore` says of models when its loaders only read what a version is made of."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import BinaryIO
 
-from servable_core.config import ModelConfig
-from servable_core.errors import ServableCoreError
-from servable_core.lifecycle import ServableId
-from servable_core.lifecycle.servable_state import ManagerState, ServableState
-from servable_core.servables.platform import FindMissing
+from typing_extensions import override
+
+from servable_core.config import ServerConfig
+from servable_core.errors import DeadlineExceededError, FailedPreconditionError
+from servable_core.lifecycle import Loader, ServableId, SimpleLoader
+from servable_core.lifecycle.servable_state import ManagerState
+from servable_core.runtime.clock import Clock
+from servable_core.runtime.file_system import (
+    DirectoryProbe,
+    FileInfo,
+    FileSystem,
+    directory_exists,
+)
+from servable_core.runtime.retry import RetryOptions
+from servable_core.servables.platform import Platform
 from servable_core.servables.platform_registry import PlatformRegistry
 from servable_core.servables.saved_model.structure import read_signatures
 from servable_core.servables.signature import SignatureSpec
-from servable_core.server_core import ModelStatus
-from servable_core.server_core.model_status import to_model_status
-from servable_core.sources import StoragePathStatus, VersionDirectory, WatchedServable
-from servable_core.sources.base_path_watch import ListingTime
-from servable_core.sources.watched_servable import ServableWatch
-from transforms.model_versions import list_versions
+from servable_core.server_core import (
+    ModelSpec,
+    ModelStatus,
+    PinnedModels,
+    ServerCore,
+    ServerCoreOptions,
+)
 from transforms.storage import file_system_for
 
+PATIENCE_SECS = 300.0  # a store that has not answered by then must not keep the rest back
+_CLOSE_PATIENCE_SECS = 5.0
 _SAVED_MODEL = "tensorflow"
-_FIRST_LOOK = ListingTime(now=0, wall_time=0)
+_ONCE = RetryOptions(max_num_retries=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VersionStructure:
-    """What can be known of a version without loading it.
+    """What can be known of a version without loading it; the servable of the loaders here.
 
     Attributes:
-        directory: Where it lies.
+        path: Where it lies.
+        num_files: How many files it has.
         signatures: Its signatures by name; None if its platform has none.
     """
 
-    directory: VersionDirectory
+    path: str
+    num_files: int
     signatures: Mapping[str, SignatureSpec] | None
 
 
@@ -41,66 +58,135 @@ class ModelSurvey:
     """How a model would be served.
 
     Attributes:
-        status: As of a core that has just started; whatever is whole is available.
-        present: All versions that have a directory, ascending.
-        structures: The versions that are available.
+        status: As of a core that has just started; whatever could be read is available.
+        structures: What was read, by version.
+        label_errors: Why a server would refuse a label.
     """
 
     status: ModelStatus
-    present: tuple[int, ...]
     structures: Mapping[int, VersionStructure]
+    label_errors: Mapping[str, Exception]
 
 
-def survey_model(model: ModelConfig) -> ModelSurvey:
-    """Looks at the version directories of a model.
+class StructurePlatforms(PlatformRegistry):
+    """The platforms there are, but their loaders only read what a version is made of."""
 
-    Raises:
-        NotFoundError: The base path does not exist, or has no version. Whatever else is wrong is
-            in the status.
+    @override
+    def find(self, name: str) -> Platform:
+        def create_loader(
+            servable_id: ServableId,  # noqa: ARG001 - callers may name it
+            path: str,
+            file_system: FileSystem,
+        ) -> Loader[VersionStructure]:
+            return _structure_loader(name, path, file_system)
+
+        return replace(super().find(name), create_loader=create_loader)
+
+
+def pinned_structures(name: str, paths: Mapping[int, str]) -> PinnedModels:
+    """Returns versions of one SavedModel, of which only the structure is read."""
+    return PinnedModels(
+        {name: paths},
+        lambda _servable_id, path: _structure_loader(_SAVED_MODEL, path, file_system_for(path)),
+    )
+
+
+def survey_models(
+    models: ServerConfig | PinnedModels,
+    *,
+    file_system: FileSystem | None = None,
+    clock: Clock | None = None,
+) -> list[ModelSurvey]:
+    """Returns what a server would say of each model, in their order; whatever is wrong is in it.
+
+    Args:
+        models: A configuration, or versions from `pinned_structures`.
+        file_system: Where the base paths of a configuration are; by default, wherever Beam's file
+            systems reach.
+        clock: Times how long a store may take.
     """
-    directories = list_versions(model.base_path, f"base path {model.base_path}")
-    source = _look(model, PlatformRegistry().find(model.platform).find_missing, directories)
-    outcomes = {each: _try_read(model.platform, directories[each]) for each in source.aspired}
-    states = {each: _to_state(model.name, each, outcomes[each]) for each in outcomes}
-    return ModelSurvey(
-        status=to_model_status(model, model.version_labels, source, states),
-        present=tuple(directories),
-        structures={
-            version: outcome
-            for version, outcome in outcomes.items()
-            if isinstance(outcome, VersionStructure)
-        },
+    core = ServerCore(
+        models,
+        platforms=StructurePlatforms(),
+        file_system=file_system or _AnyFileSystem(),
+        options=ServerCoreOptions(
+            requires_all_models=False,
+            load_retry=_ONCE,
+            reload_retry=_ONCE,
+            load_timeout_secs=PATIENCE_SECS,
+            close_timeout_secs=_CLOSE_PATIENCE_SECS,
+            poll_interval_secs=0.0,
+            settle_secs=0.0,
+        ),
+        clock=clock,
     )
+    with _closing(core):
+        return [_survey(core, status) for status in core.statuses()]
 
 
-def _look(
-    model: ModelConfig, find_missing: FindMissing, directories: Mapping[int, VersionDirectory]
-) -> StoragePathStatus:
-    """Returns what a source says after its first look, if it waits for no version to settle."""
-    watched = WatchedServable(
-        base_path=model.base_path, version_policy=model.versions, find_missing=find_missing
-    )
-    watch = ServableWatch(name=model.name, servable=watched)
-    return watch.listed(directories, _FIRST_LOOK, 0, settle_secs=0, always_present=False).status
-
-
-def _try_read(platform: str, directory: VersionDirectory) -> VersionStructure | ServableCoreError:
-    if platform != _SAVED_MODEL:
-        return VersionStructure(directory=directory, signatures=None)
-    file_system = file_system_for(directory.path)
+@contextlib.contextmanager
+def _closing(core: ServerCore) -> Iterator[None]:
     try:
-        signatures = read_signatures(directory.path, directory.files, file_system)
-    except ServableCoreError as error:
-        return error
-    return VersionStructure(directory=directory, signatures=signatures)
+        yield
+    finally:
+        with contextlib.suppress(DeadlineExceededError):  # a store hangs, and is left behind
+            core.close()
 
 
-def _to_state(
-    name: str, version: int, outcome: VersionStructure | ServableCoreError
-) -> ServableState:
-    is_whole = isinstance(outcome, VersionStructure)
-    return ServableState(
-        servable_id=ServableId(name, version),
-        manager_state=ManagerState.AVAILABLE if is_whole else ManagerState.END,
-        error=outcome if isinstance(outcome, ServableCoreError) else None,
+def _survey(core: ServerCore, status: ModelStatus) -> ModelSurvey:
+    available = [v.version for v in status.versions if v.state is ManagerState.AVAILABLE]
+    errors = {label: _label_error(core, status.name, label) for label in status.version_labels}
+    return ModelSurvey(
+        status=status,
+        structures={version: _structure(core, status.name, version) for version in available},
+        label_errors={label: error for label, error in errors.items() if error is not None},
     )
+
+
+def _structure(core: ServerCore, name: str, version: int) -> VersionStructure:
+    with core.get_servable_handle(ModelSpec(name, version), VersionStructure) as handle:
+        return handle.servable
+
+
+def _label_error(core: ServerCore, name: str, label: str) -> Exception | None:
+    try:
+        core.check_label(name, label)
+    except FailedPreconditionError as error:
+        return error
+    return None
+
+
+def _structure_loader(
+    platform: str, path: str, file_system: FileSystem
+) -> Loader[VersionStructure]:
+    return SimpleLoader(lambda: _read_structure(platform, path, file_system), release_memory=None)
+
+
+def _read_structure(platform: str, path: str, file_system: FileSystem) -> VersionStructure:
+    files = file_system.list_files(path)
+    has_signatures = platform == _SAVED_MODEL
+    return VersionStructure(
+        path=path,
+        num_files=len(files),
+        signatures=read_signatures(path, files, file_system) if has_signatures else None,
+    )
+
+
+class _AnyFileSystem(FileSystem, DirectoryProbe):
+    """For each path the file system that it lies in: the models of a server may be anywhere."""
+
+    @override
+    def list_files(self, directory: str) -> list[FileInfo]:
+        return file_system_for(directory).list_files(directory)
+
+    @override
+    def open(self, path: str) -> BinaryIO:
+        return file_system_for(path).open(path)
+
+    @override
+    def local_path(self, path: str) -> str | None:
+        return file_system_for(path).local_path(path)
+
+    @override
+    def is_directory(self, path: str) -> bool:
+        return directory_exists(file_system_for(path), path)

@@ -1,25 +1,30 @@
 """Options of the precompute job, validated when made."""
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from servable_core.batching.length_ladder import LengthLadder
+from pipelines.content_flags import (
+    CONTENT_FLAGS,
+    DEFAULTS,
+    effective_flags,
+    flag_words,
+    recorded_value,
+)
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.sources.version_selection import VersionPolicy, parse_version_policy
 from transforms.batching_options import batching_parameters
 from transforms.execution import AUTO, ExecutionOptions
 from transforms.heads import head_names
-from transforms.input_lists import LIST_SIGN
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.inputs import FORMATS
 from transforms.methods import check_method
 from transforms.model_config import ModelSelection
 from transforms.nulls import OnNull, parse_null_policy
 from transforms.output_formats import check_output_format
+from transforms.padding import parse_length_ladder
 from transforms.plan import Plan
-from transforms.planning import PlanRequest
+from transforms.plan_request import PlanRequest
 from transforms.sampling import check_fraction
 from transforms.storage import absolute_path
 from transforms.unit_cutting import UnitBounds
@@ -27,29 +32,6 @@ from transforms.unit_cutting import UnitBounds
 CRC = ("check", "ignore")
 ON_ERROR = ("fail", "dead_letter")
 IF_EXISTS = ("error", "overwrite", "resume")
-_DEFAULTS: Mapping[str, Any] = {
-    "model_version": "latest",
-    "signature_name": "serving_default",
-    "input_map": (),
-    "passthrough": (),
-    "output_tensors": (),
-    "unit_bytes": 64 << 20,
-    "unit_rows": 1_000_000,
-    "pad_variable_length_inputs": False,
-    "pad_values": (),
-    "length_ladder": (),
-    "on_error": "fail",
-    "crc": "check",
-    "jit_compile": False,
-    "mixed_precision": False,
-    "output_format": "parquet",
-    "log_inputs": False,
-    "method": "predict",
-    "sample_seed": 0,
-    "on_null": "error",
-    "dedupe": False,
-    "deterministic": False,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +148,7 @@ class PrecomputeOptions:
         parse_input_map(self.input_map or ())
         parse_renames(self.output_tensors or ())
         parse_pad_values(self.pad_values or ())
-        self._check_ladder()
+        parse_length_ladder(self.length_ladder or ())
         self._check_output()
         if self._value("on_error") not in ON_ERROR:
             raise InvalidArgumentError(
@@ -207,7 +189,9 @@ class PrecomputeOptions:
         """Returns the flags that decide what is written, as far as they were given."""
         names = [each.name for each in fields(self) if each.name in CONTENT_FLAGS]
         given = {name: getattr(self, name) for name in names}
-        return {name: _plain(name, value) for name, value in given.items() if value is not None}
+        return {
+            name: recorded_value(name, value) for name, value in given.items() if value is not None
+        }
 
     def plan_request(self) -> PlanRequest:
         """Returns what a new job's plan is made from.
@@ -265,8 +249,7 @@ class PrecomputeOptions:
 
     def effective_content(self) -> dict[str, Any]:
         """Returns all flags that decide what is written, defaults filled in."""
-        defaults = {name: _plain(name, _DEFAULTS.get(name)) for name in CONTENT_FLAGS}
-        return {**defaults, **self.given_content()}
+        return effective_flags(self.given_content())
 
     def check_resumes(self, plan: Plan) -> None:
         """Checks that a resumed job was asked for nothing but what its plan says.
@@ -278,7 +261,7 @@ class PrecomputeOptions:
             planned = plan.flags.get(name)
             if value != planned:
                 raise FailedPreconditionError(
-                    f"--{name}={_words(value)} conflicts with the plan in {self.output_path}, which has {_words(planned)}; leave the flag out to resume, or start anew with --if_exists=overwrite"
+                    f"--{name}={flag_words(value)} conflicts with the plan in {self.output_path}, which has {flag_words(planned)}; leave the flag out to resume, or start anew with --if_exists=overwrite"
                 )
         for name in ("batch_size", "batch_cells"):
             recorded = getattr(plan.content, f"deterministic_{name}")
@@ -290,7 +273,7 @@ class PrecomputeOptions:
 
     def _value(self, name: str) -> Any:
         given = getattr(self, name)
-        return _DEFAULTS[name] if given is None else given
+        return DEFAULTS[name] if given is None else given
 
     def _versions(self) -> VersionPolicy:
         text = self._value("model_version")
@@ -298,14 +281,6 @@ class PrecomputeOptions:
             return parse_version_policy(text)
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"--model_version: {error}") from error
-
-    def _check_ladder(self) -> None:
-        rungs = self.length_ladder or ()
-        try:
-            LengthLadder(rungs=rungs)
-        except InvalidArgumentError as error:
-            flag = f"--length_ladder={','.join(map(str, rungs))}"
-            raise InvalidArgumentError(f"{flag}: {error}") from error
 
     def _check_output(self) -> None:
         names, method = self._value("signature_name"), self._value("method")
@@ -349,56 +324,3 @@ class PrecomputeOptions:
 
     def _bounds(self) -> UnitBounds:
         return UnitBounds(max_bytes=self._value("unit_bytes"), max_rows=self._value("unit_rows"))
-
-
-CONTENT_FLAGS = (
-    "model_base_path",
-    "model_config_file",
-    "version_label",
-    "input",
-    "model_name",
-    "model_version",
-    "signature_name",
-    "input_format",
-    "input_map",
-    "key",
-    "passthrough",
-    "output_tensors",
-    "preprocess",
-    "postprocess",
-    "unit_bytes",
-    "unit_rows",
-    "limit",
-    "sample",
-    "sample_seed",
-    "on_null",
-    "dedupe",
-    "pad_variable_length_inputs",
-    "pad_values",
-    "length_ladder",
-    "on_error",
-    "crc",
-    "jit_compile",
-    "mixed_precision",
-    "output_format",
-    "log_inputs",
-    "method",
-    "deterministic",
-)
-_PATH_FLAGS = frozenset({"model_base_path", "model_config_file", "input"})
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Returns the value as JSON will give it back, paths made absolute."""
-    if isinstance(value, tuple):
-        return [_plain(name, each) for each in value]
-    if name not in _PATH_FLAGS or not value:
-        return value
-    sign = LIST_SIGN if name == "input" and value.startswith(LIST_SIGN) else ""
-    return sign + absolute_path(value.removeprefix(sign))
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(str(each) for each in value)
-    return "none" if value is None else str(value)

@@ -22,7 +22,8 @@ from servable_core.runtime.clock import Clock
 from servable_core.runtime.executor import start_thread
 from transforms.failures import ERRORS_DIRECTORY
 from transforms.finalize import MANIFEST_FILE, SUCCESS_FILE, version_directories
-from transforms.plan import PLAN_DIRECTORY, PLAN_FILE, Plan, read_plan
+from transforms.plan import Plan
+from transforms.plan_files import PLAN_DIRECTORY, PLAN_FILE, read_plan
 from transforms.receipts import UNITS_DIRECTORY
 from transforms.storage import (
     TEMPORARY_DIRECTORY,

@@ -1,9 +1,6 @@
 """The precompute job: plan or resume, launch, watch, report."""
 
-import importlib
 import json
-import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +10,13 @@ from pipelines.batching_summary import batching_lines, mean_batch_rows
 from pipelines.beam_options import RunnerChoice, choose_runner
 from pipelines.console import Progress, ProgressReporter, say
 from pipelines.interruption import stop_on_signals
+from pipelines.job_run import (
+    STOP_SIBLINGS_SECS,
+    JobFailedError,
+    explain_failure,
+    load_libraries,
+    quiet_libraries,
+)
 from pipelines.options import PrecomputeOptions
 from pipelines.output_directory import (
     check_apart,
@@ -25,25 +29,17 @@ from pipelines.output_directory import (
     locked,
 )
 from pipelines.run_summary import bytes_line, failure_lines, load_words, time_lines
-from servable_core.errors import AbortedError, FailedPreconditionError, ServableCoreError
+from servable_core.errors import AbortedError, FailedPreconditionError
 from servable_core.runtime.clock import Clock, SystemClock
-from servable_core.runtime.collection_pause import collection_paused
 from servable_core.servables.saved_model.fingerprint import check_fingerprint, fingerprint_version
-from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
-from transforms.failures import UnitFailedError, read_first_failure
 from transforms.finalize import MANIFEST_FILE
 from transforms.job_state import JobState, job_state, start_job_state
-from transforms.plan import Plan, write_plan
+from transforms.plan import Plan
+from transforms.plan_files import write_plan
 from transforms.planning import make_plan
-from transforms.receipts import ReceiptReader
+from transforms.receipt_reader import DoneUnits, ReceiptReader
 from transforms.storage import file_system_for, read_bytes, stat_file
 from transforms.worker_core import acquired_core, worker_core_config, worker_cores
-
-_STOP_SIBLINGS_SECS = 60.0
-
-
-class JobFailedError(ServableCoreError):
-    """Units failed; what was committed stays, and the job can be resumed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +82,7 @@ def run(options: PrecomputeOptions, clock: Clock | None = None) -> RunReport:
     try:
         with _planned(options, runner, clock) as plan:
             clear_scratch(output)
-            if is_complete(output) and _done_before(plan, output).units == len(plan.units):
+            if is_complete(output) and _num_done(plan, output) == len(plan.units):
                 say(f"the job in {output} is complete already")
             else:
                 declare_unfinished(output)
@@ -112,7 +108,7 @@ def write_template(options: PrecomputeOptions, clock: Clock | None = None) -> st
     runner = choose_runner(options.beam_args)
     with _planned(options, runner, clock or SystemClock()) as plan:
         try:
-            with _quiet_libraries(enabled=not options.verbose):
+            with quiet_libraries(enabled=not options.verbose):
                 _run_pipeline(options, runner)
         except Exception as error:
             cause = f"{type(error).__name__}: {error}"
@@ -130,7 +126,7 @@ def _planned(options: PrecomputeOptions, runner: RunnerChoice, clock: Clock) -> 
     output = options.output_path
     check_apart(output, options.input or (), options.model_base_path)
     resumed = check_usable(output, options.if_exists)
-    _load_libraries()
+    load_libraries()
     if resumed is not None:
         options.check_resumes(resumed)
         _check_unchanged(resumed)
@@ -164,13 +160,6 @@ def _loaded_models(
     return acquired_core(worker_core_config(plan, options.execution))
 
 
-def _load_libraries() -> None:
-    """Imports what every job needs, in the quickest way; from here on imports are free."""
-    with collection_paused():
-        importlib.import_module("pipelines.launch")  # and Apache Beam with it
-        import_tensorflow()
-
-
 def _check_unchanged(plan: Plan) -> None:
     """Checks that models and inputs are still those that were planned."""
     for model in plan.models:
@@ -189,8 +178,11 @@ def _check_unchanged(plan: Plan) -> None:
 def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock: Clock) -> None:
     output = options.output_path
     state = start_job_state(output)
-    done = _done_before(plan, output)
+    reader = _receipt_reader(plan, output)
+    done = reader.refresh()
     say(_starting_line(plan, done, runner))
+    in_process = state if runner.is_in_process else None
+    read_progress = _progress_reader(plan, reader, done, in_process)
     try:
         with (
             stop_on_signals(
@@ -198,17 +190,17 @@ def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock:
                 workers_are_here=runner.is_in_process,
                 last_words=f"what was committed is safe; {options.how_to_resume}",
             ),
-            _quiet_libraries(enabled=not options.verbose),
-            ProgressReporter(_progress_reader(plan, state, done, runner), clock),
+            quiet_libraries(enabled=not options.verbose),
+            ProgressReporter(read_progress, clock),
         ):
             try:
                 _run_pipeline(options, runner)
             finally:  # FnApiRunner leaves the siblings of a failed unit behind
-                state.wait_until_idle(_STOP_SIBLINGS_SECS, clock)
+                state.wait_until_idle(STOP_SIBLINGS_SECS, clock)
     except KeyboardInterrupt as error:
         raise AbortedError(f"stopped: {error}") from error
     except Exception as error:
-        raise _explain(error, state, output) from error
+        raise explain_failure(error, state, output) from error
 
 
 def _run_pipeline(options: PrecomputeOptions, runner: RunnerChoice) -> None:
@@ -217,43 +209,17 @@ def _run_pipeline(options: PrecomputeOptions, runner: RunnerChoice) -> None:
     run_units(options.output_path, options.execution, runner, options.command_line)
 
 
-def _explain(error: Exception, state: JobState, output: str) -> Exception:
-    """Returns the error to tell: the first unit's failure, not what Beam made of it."""
-    failure = state.first_failure or read_first_failure(output)
-    if failure is not None:
-        return JobFailedError(failure)
-    if state.abort.is_set:
-        return AbortedError(f"stopped: {state.abort.reason}")
-    if isinstance(error, (ServableCoreError, UnitFailedError)):
-        return JobFailedError(str(error))
-    return JobFailedError(f"the pipeline failed: {type(error).__name__}: {error}")
+def _num_done(plan: Plan, output: str) -> int:
+    return ReceiptReader(plan, output).refresh().units
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    rows: int
-    size_bytes: int
-    units: int
-    receipts: ReceiptReader
-
-
-def _done_before(plan: Plan, output: str) -> _Done:
-    """Returns what is done; workers of this process need not read those receipts again."""
+def _receipt_reader(plan: Plan, output: str) -> ReceiptReader:
+    """Returns a reader that workers of this process share: they need not read receipts again."""
     reader = job_state(output).receipts = ReceiptReader(plan, output)
-    return _done_now(plan, reader)
+    return reader
 
 
-def _done_now(plan: Plan, reader: ReceiptReader) -> _Done:
-    receipts = reader.refresh()
-    return _Done(
-        rows=sum(each.rows_read for each in receipts.values()),
-        size_bytes=sum(plan.units[index].size_bytes for index in receipts),
-        units=len(receipts),
-        receipts=reader,
-    )
-
-
-def _starting_line(plan: Plan, done: _Done, runner: RunnerChoice) -> str:
+def _starting_line(plan: Plan, done: DoneUnits, runner: RunnerChoice) -> str:
     models = ", ".join(str(each.servable_id) for each in plan.models)
     rows = "" if plan.num_rows is None else f"{plan.num_rows:,} rows, "
     skipped = f", {done.units} of them done already" if done.units else ""
@@ -264,22 +230,25 @@ def _starting_line(plan: Plan, done: _Done, runner: RunnerChoice) -> str:
 
 
 def _progress_reader(
-    plan: Plan, state: JobState, before: _Done, runner: RunnerChoice
+    plan: Plan, reader: ReceiptReader, before: DoneUnits, state: JobState | None
 ) -> Callable[[], Progress]:
-    """Returns what reads the progress: counters of this process, else the receipts."""
+    """Returns what reads the progress: the counters of this process if units run here, else receipts."""
+
+    def from_receipts() -> Progress:
+        now = reader.refresh()
+        return _progress(plan, before, now.rows - before.rows, now.size_bytes - before.size_bytes)
+
+    if state is None:
+        return from_receipts
 
     def from_counters() -> Progress:
         counters = state.counters()
         return _progress(plan, before, counters.rows, counters.bytes)
 
-    def from_receipts() -> Progress:
-        now = _done_now(plan, before.receipts)
-        return _progress(plan, before, now.rows - before.rows, now.size_bytes - before.size_bytes)
-
-    return from_counters if runner.is_in_process else from_receipts
+    return from_counters
 
 
-def _progress(plan: Plan, before: _Done, new_rows: int, new_bytes: int) -> Progress:
+def _progress(plan: Plan, before: DoneUnits, new_rows: int, new_bytes: int) -> Progress:
     rows = before.rows + new_rows
     if plan.num_rows:
         fraction, new_fraction = rows / plan.num_rows, new_rows / plan.num_rows
@@ -293,20 +262,6 @@ def _progress(plan: Plan, before: _Done, new_rows: int, new_bytes: int) -> Progr
         fraction=fraction,
         fraction_this_run=new_fraction,
     )
-
-
-@contextmanager
-def _quiet_libraries(*, enabled: bool) -> Iterator[None]:
-    """Keeps Beam's own words to itself: our messages tell what the user needs."""
-    logger = logging.getLogger("apache_beam")
-    before = logger.level
-    if enabled:
-        logger.setLevel(logging.CRITICAL + 1)
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _report(plan: Plan, output: str, total_seconds: float) -> RunReport:

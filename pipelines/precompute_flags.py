@@ -9,7 +9,7 @@ Add = Callable[..., Any]
 
 def add_precompute_flags(parser: argparse.ArgumentParser) -> None:
     """Adds all flags to `parser`; those that were not given come out as None."""
-    for title, add_flags in _GROUPS.items():
+    for title, add_flags in {**SHARED_GROUPS, **_OWN_GROUPS}.items():
         add_flags(parser.add_argument_group(title).add_argument)
 
 
@@ -37,7 +37,8 @@ def _add_input(add: Add) -> None:
     add("--crc", metavar="C", help="check (default) or ignore the checksums of TFRecords")
 
 
-def _add_binding(add: Add) -> None:
+def add_binding_flags(add: Add) -> None:
+    """Adds the flags that say how data become inputs of a model."""
     add(
         "--input_map",
         action="append",
@@ -193,6 +194,10 @@ def _add_devices(add: Add) -> None:
     )
 
 
+def _add_trial(add: Add) -> None:
+    add("--dry_run", action="store_true", help="plan, bind, run one batch, print the plan and stop")
+
+
 def _add_job(add: Add) -> None:
     add(
         "--unit_bytes",
@@ -202,9 +207,11 @@ def _add_job(add: Add) -> None:
     )
     add("--unit_rows", type=_whole_number, metavar="N", help="rows of a unit (default: 1,000,000)")
     add(
-        "--max_in_flight_bytes", type=_whole_number, metavar="N", help="per unit (default: 256 MiB)"
+        "--max_in_flight_bytes",
+        type=_whole_number,
+        metavar="N",
+        help="of a worker process (default: 256 MiB)",
     )
-    add("--dry_run", action="store_true", help="plan, bind, run one batch, print the plan and stop")
     add("--verbose", action="store_true", help="tracebacks, and the libraries' own logs")
 
 
@@ -226,13 +233,14 @@ def _batch_size(text: str) -> int | str:
         raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {text!r}") from None
 
 
-_GROUPS: dict[str, Callable[[Add], None]] = {
+# Of every job that runs models over data.
+SHARED_GROUPS: dict[str, Callable[[Add], None]] = {
     "models": _add_models,
     "input": _add_input,
-    "what the model is fed": _add_binding,
-    "output": _add_output,
+    "what the model is fed": add_binding_flags,
     "failures": _add_failures,
     "batching": _add_batching,
     "devices": _add_devices,
     "the job": _add_job,
 }
+_OWN_GROUPS: dict[str, Callable[[Add], None]] = {"output": _add_output, "a trial": _add_trial}

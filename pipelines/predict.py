@@ -26,7 +26,8 @@ from transforms.ragged_outputs import without_fixed_outputs
 from transforms.submission import submit_batch
 from transforms.tensors import to_tensors
 from transforms.user_functions import BatchFunction, checked_function
-from transforms.worker_core import SessionRequest, WorkerCoreConfig, acquired_core
+from transforms.worker_core import WorkerCoreConfig, acquired_core
+from transforms.worker_sessions import SessionRequest
 
 _MAX_BATCHES_IN_FLIGHT = 64
 _MAX_BYTES_IN_FLIGHT = 256 << 20

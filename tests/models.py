@@ -297,3 +297,34 @@ def only_input(path: str) -> str:
     if len(names) != 1:
         raise ValueError(f"{path} takes {names}, not one input")
     return str(names[0])
+
+
+def save_probability(base_path: str | Path, version: int, *, num_features: int = 4) -> str:
+    """`features` float32 [None, k] -> `probability` [None] and `logit` [None]; weights by version.
+
+    Versions are alike: their weights are the first version's, with noise that grows with them.
+    """
+    tf = import_tensorflow()
+    weights = np.random.default_rng(1).normal(size=(num_features, 1))
+    noise = np.random.default_rng(version).normal(size=weights.shape) * 0.2 * (version - 1)
+    kernel = tf.Variable((weights + noise).astype(np.float32))
+
+    def call(features):
+        logit = tf.squeeze(features @ kernel, axis=1)
+        return {"probability": tf.sigmoid(logit), "logit": logit}
+
+    specs = {"features": tf.TensorSpec([None, num_features], tf.float32)}
+    return save_signatures(base_path, version, {"serving_default": (call, specs)}, [kernel])
+
+
+def save_classes(base_path: str | Path, version: int, *, num_classes: int = 3) -> str:
+    """`features` float32 [None, 4] -> `probabilities` [None, classes]; weights by version."""
+    tf = import_tensorflow()
+    weights = np.random.default_rng(version).normal(size=(4, num_classes)).astype(np.float32)
+    kernel = tf.Variable(weights)
+
+    def call(features):
+        return {"probabilities": tf.nn.softmax(features @ kernel)}
+
+    specs = {"features": tf.TensorSpec([None, 4], tf.float32)}
+    return save_signatures(base_path, version, {"serving_default": (call, specs)}, [kernel])

@@ -63,7 +63,10 @@ def test_the_command_line_loads_nothing_heavy():
     assert _imported_by("import pipelines.cli") == set()
 
 
-@pytest.mark.parametrize("args", [["--help"], ["precompute", "--help"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--help"], *([each, "--help"] for each in ("precompute", "evaluate", "gate", "promote"))],
+)
 def test_help_loads_neither_beam_nor_tensorflow(args):
     """`--help` answers at once."""
     statement = f"from pipelines.cli import main\ntry: main({args})\nexcept SystemExit: pass"

@@ -73,14 +73,23 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def _flags(parser):
+    actions = parser._actions
+    return {flag for each in actions for flag in each.option_strings} - {"-h", "--help"}
+
+
+def _documented_flags(page):
+    text = (_ROOT / "docs" / page).read_text()
+    return set(re.findall(r"`(--\w+)`", text.partition("## Flags")[2]))
+
+
 def test_every_flag_is_documented():
     """Every flag of precompute stands in its page, and every flag there exists."""
-    flags = {
-        flag
-        for action in cli.precompute_parser()._actions
-        for flag in action.option_strings
-        if flag not in ("-h", "--help")
-    }
-    page = (_ROOT / "docs" / "precompute.md").read_text()
-    documented = set(re.findall(r"`(--\w+)`", page.partition("## Flags")[2]))
-    assert documented == flags
+    assert _documented_flags("precompute.md") == _flags(cli.precompute_parser())
+
+
+def test_every_flag_of_evaluate_is_documented():
+    """Flags of evaluate stand in its page or are precompute's, and every flag there exists."""
+    flags, own = _flags(cli.evaluate_parser()), _documented_flags("evaluation.md")
+    assert own <= flags
+    assert flags - own <= _documented_flags("precompute.md")

@@ -1,11 +1,13 @@
 """Batching statistics as plain data: in receipts, added up in the manifest, and as counters."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from servable_core.batching import BatchingStatistics
+from transforms.worker_sessions import SessionKey
 
 _NOT_SUMMED = ("max_queue_secs", "shapes", "batch_size", "ceiling")
 _SUMMED = tuple(each.name for each in fields(BatchingStatistics) if each.name not in _NOT_SUMMED)
@@ -23,9 +25,12 @@ _COUNTED = (
 Document = dict[str, dict[str, Any]]
 
 
-def to_document(statistics: Mapping[str, BatchingStatistics]) -> Document:
-    """Returns the statistics of a process's sessions, by name, as JSON takes them."""
-    return {name: _session_document(each) for name, each in statistics.items()}
+def to_document(statistics: Mapping[SessionKey, Iterable[BatchingStatistics]]) -> Document:
+    """Returns what a process's sessions have done, for each signature, as JSON takes it."""
+    return {
+        str(key): functools.reduce(_added, map(_session_document, of_one))
+        for key, of_one in statistics.items()
+    }
 
 
 def _session_document(statistics: BatchingStatistics) -> dict[str, Any]:
@@ -43,6 +48,19 @@ def _session_document(statistics: BatchingStatistics) -> dict[str, Any]:
         "curve": [[size, round(rate)] for size, rate in sorted(found.curve.items())],
     }
     return document
+
+
+def _added(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Returns the document of two sessions of one signature, which differ in what was asked."""
+    busier = max(first, second, key=lambda each: int(each["num_rows"]))
+    ceilings = [each["ceiling"] for each in (first, second) if each["ceiling"] is not None]
+    return {
+        **{name: first[name] + second[name] for name in _SUMMED},
+        "max_queue_secs": max(first["max_queue_secs"], second["max_queue_secs"]),
+        "ceiling": min(ceilings, default=None),
+        "shapes": [*first["shapes"], *second["shapes"]],
+        "batch_size": busier["batch_size"],
+    }
 
 
 def counters(statistics: Iterable[BatchingStatistics]) -> dict[str, int]:

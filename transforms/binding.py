@@ -109,17 +109,23 @@ def bind(
     results = try_bind(signature, schema, input_map, has_records=has_records, pads_all=pads_all)
     problems = [each for each in results if isinstance(each, str)]
     names = [each.name for each in signature.inputs]
-    unknown = sorted(set(input_map) - {*names, *other_inputs})
-    problems += [
-        f"--input_map names {name!r}, which is no input of it{closest(name, names)}"
-        for name in unknown
-    ]
+    problems += unknown_inputs(input_map, names, other_inputs)
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)
         raise InvalidArgumentError(
             f"signature {signature.name!r} of model {model} does not fit the data:{listed}"
         )
     return Binding(inputs=tuple(each for each in results if isinstance(each, BoundInput)))
+
+
+def unknown_inputs(
+    input_map: Collection[str], names: Sequence[str], other_inputs: Collection[str] = ()
+) -> list[str]:
+    """Returns in words which of the inputs that the user named are neither in `names` nor others."""
+    return [
+        f"--input_map names {name!r}, which is no input of it{closest(name, names)}"
+        for name in sorted(set(input_map) - {*names, *other_inputs})
+    ]
 
 
 def try_bind(

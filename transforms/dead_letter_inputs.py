@@ -21,8 +21,8 @@ from transforms.dead_letters import DEAD_LETTERS_DIRECTORY
 from transforms.formats.text_types import agreed_types
 from transforms.formats.tfrecord_blocks import NO_OFFSET, RecordBlock
 from transforms.input_batch import InputBatch, Origin
-from transforms.plan import UnitRange
 from transforms.text_inputs import TextDescription
+from transforms.unit_table import UnitRange
 
 RECORD_LETTERS = "tfrecord_letters"
 ROW_LETTERS = "row_letters"

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -100,20 +100,20 @@ def _row_types(letters: Sequence[BadRecord]) -> str:
     )
 
 
-def to_table(letters: Iterable[BadRecord]) -> pa.Table:
+def to_table(letters: Sequence[BadRecord]) -> pa.Table:
     """Returns letters as a table of `SCHEMA`."""
-    rows = [
-        {
-            "source_file": each.source_file,
-            "source_row": each.source_row,
-            "byte_offset": each.byte_offset,
-            "stage": each.stage.value,
-            "error_code": each.code,
-            "error_message": each.message,
-            "model_name": each.model[0] if each.model else None,
-            "model_version": each.model[1] if each.model else None,
-            "record": each.record,
-        }
-        for each in letters
+    columns = [
+        [each.source_file for each in letters],
+        [each.source_row for each in letters],
+        [each.byte_offset for each in letters],
+        [each.stage.value for each in letters],
+        [each.code for each in letters],
+        [each.message for each in letters],
+        [each.model[0] if each.model else None for each in letters],
+        [each.model[1] if each.model else None for each in letters],
+        [each.record for each in letters],
     ]
-    return pa.Table.from_pylist(rows, SCHEMA)
+    return pa.Table.from_arrays(
+        [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)],
+        schema=SCHEMA,
+    )

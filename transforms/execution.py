@@ -51,7 +51,7 @@ class ExecutionOptions:
         num_batch_threads: Model calls at the same time; None means one per usable core, or two
             per GPU.
         batch_timeout_secs: A model call that takes longer fails its unit.
-        max_in_flight_bytes: Rows read but not yet written, per unit in flight.
+        max_in_flight_bytes: Rows read but not yet written, of all units that a process has in flight.
         devices: Devices for a replica of each model, such as "GPU:0,GPU:1", or "auto" for every GPU;
             None leaves it to TensorFlow.
         gpu_memory_limit_mib: What TensorFlow may take of each GPU.

@@ -1,11 +1,14 @@
 """How a unit's failure is told: one clear message, with the traceback in a file beside the output."""
 
+import contextlib
 import errno
 import traceback
 
 from servable_core.errors import AbortedError, ServableCoreError, UnavailableError
-from transforms.plan import Plan, Unit
+from transforms.output_errors import OutputError
+from transforms.plan import Plan
 from transforms.storage import read_bytes, write_bytes
+from transforms.unit_table import Unit
 
 ERRORS_DIRECTORY = "_errors"
 FIRST_ERROR_FILE = f"{ERRORS_DIRECTORY}/first.txt"
@@ -29,6 +32,8 @@ class UnitFailedError(ServableCoreError):
 
 def is_transient(error: Exception) -> bool:
     """Whether an input or output error may pass by itself, so that the unit is worth a retry."""
+    if isinstance(error, OutputError) and isinstance(error.__cause__, Exception):
+        return is_transient(error.__cause__)
     if isinstance(error, UnavailableError):
         return True
     if isinstance(error, ServableCoreError):
@@ -52,9 +57,19 @@ def describe_failure(unit: Unit, plan: Plan, error: BaseException) -> str:
 def record_failure(
     output: str, unit: Unit, message: str, error: BaseException, *, stops_job: bool = True
 ) -> None:
-    """Writes message and traceback below `output`, for the user, and to stop the other workers."""
+    """Writes message and traceback below `output`, for the user, and to stop the other workers.
+
+    As far as that can be done: what kept the unit from writing may keep this from it, too.
+    """
     if isinstance(error, AbortedError):
         return
+    with contextlib.suppress(OutputError):
+        _write_failure(output, unit, message, error, stops_job=stops_job)
+
+
+def _write_failure(
+    output: str, unit: Unit, message: str, error: BaseException, *, stops_job: bool
+) -> None:
     trace = "".join(traceback.format_exception(error))
     content = f"{message}\n\n{trace}".encode()
     write_bytes(output, f"{output}/{unit_error_path(unit.index)}", content)

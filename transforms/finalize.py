@@ -1,5 +1,6 @@
 """The last stage: recounts everything from receipts and parts, then declares the job done."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -10,31 +11,46 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
-from servable_core.runtime.executor import create_executor
 from transforms.failure_budget import FailureBudget
 from transforms.failures import read_unit_failure
-from transforms.manifest import create_manifest
+from transforms.manifest import JobTally
 from transforms.output_formats import count_rows, is_part
-from transforms.plan import Plan, Unit
-from transforms.receipts import (
-    UNITS_DIRECTORY,
-    OutputFile,
-    Receipt,
-    part_path,
-    read_receipt,
-)
+from transforms.plan import Plan
+from transforms.receipt_reader import create_reading_executor, read_receipts
+from transforms.receipts import UNITS_DIRECTORY, OutputFile, Receipt, part_path
 from transforms.storage import (
     TEMPORARY_DIRECTORY,
+    DigestingSink,
     create_file,
     discard_tree,
     file_system_for,
     write_bytes,
 )
+from transforms.unit_table import Unit
 
 MANIFEST_FILE = "_manifest.json"
 SUCCESS_FILE = "_SUCCESS"
 UNIT_TABLE_FILE = f"{UNITS_DIRECTORY}/units.parquet"
-_NUM_THREADS = 8
+_BLOCK_UNITS = 10_000
+_FILE_TYPE = pa.struct(
+    [
+        ("model_name", pa.string()),
+        ("model_version", pa.int64()),
+        ("path", pa.string()),
+        ("rows", pa.int64()),
+        ("size_bytes", pa.int64()),
+        ("sha256", pa.string()),
+    ]
+)
+_UNIT_SCHEMA = pa.schema(
+    [
+        ("unit", pa.int64()),
+        ("rows_read", pa.int64()),
+        ("started_secs", pa.float64()),
+        ("ended_secs", pa.float64()),
+        ("files", pa.list_(_FILE_TYPE)),
+    ]
+)
 
 
 def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -> None:  # noqa: B008 - frozen
@@ -48,40 +64,73 @@ def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -
             receipt names it.
         TooManyFailuresError: More records were put aside than `budget` allows.
     """
-    receipts, missing = _read_receipts(plan, output)
-    if missing and not (receipts and plan.content.keeps_bad_records):
-        raise _incomplete(plan, missing)
-    files = [each for receipt in receipts for each in receipt.files]
-    _check_rows(files, output)
-    _check_no_strays(plan, files, output)
-    _write_unit_table(receipts, output)
-    document = create_manifest(plan, receipts)
-    document["failed_units"] = [_failed_unit(plan, unit, output) for unit in missing]
+    recount = _Recount(plan, output)
+    with create_file(output, f"{output}/{UNIT_TABLE_FILE}") as sink:
+        recount.run(sink)
+        missing = recount.missing
+        if missing and not (recount.num_found and plan.content.keeps_bad_records):
+            raise _incomplete(plan, missing, output)
+        _check_no_strays(plan, recount.paths, output)
+    document = recount.tally.manifest()
+    document["failed_units"] = [_failed_unit(plan, plan.units[index], output) for index in missing]
     write_bytes(output, f"{output}/{MANIFEST_FILE}", json.dumps(document, indent=2).encode())
-    budget.check(_rows_failed(receipts), document["rows"], is_final=True)
+    budget.check(max(recount.tally.rows_failed), document["rows"], is_final=True)
     if missing:
-        raise _incomplete(plan, missing)
+        raise _incomplete(plan, missing, output)
     write_bytes(output, f"{output}/{SUCCESS_FILE}", b"")
     discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
 
 
-def _read_receipts(plan: Plan, output: str) -> tuple[list[Receipt], list[Unit]]:
-    """Returns the valid receipts, and the units that have none."""
-    with create_executor(_NUM_THREADS, "receipts") as executor:
-        found = list(executor.map(lambda unit: read_receipt(plan, unit, output), plan.units))
-    missing = [unit for unit, receipt in zip(plan.units, found, strict=True) if receipt is None]
-    return [receipt for receipt in found if receipt is not None], missing
+class _Recount:
+    """Adds up all receipts and counts the rows of all parts, some at a time.
+
+    Attributes:
+        tally: What the receipts add up to.
+        paths: The parts that they name.
+        missing: The units that have none.
+        num_found: The number of those that have one.
+    """
+
+    def __init__(self, plan: Plan, output: str) -> None:
+        self._plan = plan
+        self._output = output
+        self._is_done = bytearray(len(plan.units))
+        self.tally = JobTally(plan)
+        self.paths: set[str] = set()
+
+    @property
+    def num_found(self) -> int:
+        return sum(self._is_done)
+
+    @property
+    def missing(self) -> list[int]:
+        return [index for index, is_done in enumerate(self._is_done) if not is_done]
+
+    def run(self, sink: DigestingSink) -> None:
+        """Reads the receipts, and writes the table of units.
+
+        Raises:
+            DataLossError: A part has other rows than its receipt says.
+        """
+        receipts = read_receipts(self._plan, self._output)
+        with (
+            create_reading_executor(self._output, "count_rows") as executor,
+            pq.ParquetWriter(sink, _UNIT_SCHEMA) as table,
+        ):
+            while block := list(itertools.islice(receipts, _BLOCK_UNITS)):
+                for receipt in block:
+                    self.tally.add(receipt)
+                    self._is_done[receipt.unit] = True
+                files = [each for receipt in block for each in receipt.files]
+                self.paths.update(each.path for each in files)
+                _check_rows(files, self._output, executor)
+                table.write_table(_unit_rows(block))
 
 
-def _rows_failed(receipts: Sequence[Receipt]) -> int:
-    """Returns the records that lack the outputs of the model that failed most often."""
-    by_model = zip(*(each.rows_failed for each in receipts if each.rows_failed), strict=True)
-    return max((sum(counts) for counts in by_model), default=0)
-
-
-def _incomplete(plan: Plan, missing: Sequence[Unit]) -> DataLossError:
+def _incomplete(plan: Plan, missing: Sequence[int], output: str) -> DataLossError:
+    cause = read_unit_failure(output, missing[0])
     return DataLossError(
-        f"{len(missing)} of {len(plan.units)} units have no valid receipt, the first is unit {missing[0].index}; run the job again with --if_exists=resume"
+        f"{len(missing)} of {len(plan.units)} units have no valid receipt, the first is unit {missing[0]}{f' ({cause})' if cause else ''}; run the job again with --if_exists=resume"
     )
 
 
@@ -94,20 +143,17 @@ def _failed_unit(plan: Plan, unit: Unit, output: str) -> dict[str, Any]:
     }
 
 
-def _check_rows(files: Sequence[OutputFile], output: str) -> None:
-    executor: Executor
-    with create_executor(_NUM_THREADS, "count_rows") as executor:
-        counts = executor.map(lambda each: count_rows(f"{output}/{each.path}"), files)
-        for each, rows in zip(files, counts, strict=True):
-            if rows != each.rows:
-                raise DataLossError(
-                    f"{each.path} has {rows} rows, its receipt says {each.rows}: something else wrote to {output}"
-                )
+def _check_rows(files: Sequence[OutputFile], output: str, executor: Executor) -> None:
+    counts = executor.map(lambda each: count_rows(f"{output}/{each.path}"), files)
+    for each, rows in zip(files, counts, strict=True):
+        if rows != each.rows:
+            raise DataLossError(
+                f"{each.path} has {rows} rows, its receipt says {each.rows}: something else wrote to {output}"
+            )
 
 
-def _check_no_strays(plan: Plan, files: Sequence[OutputFile], output: str) -> None:
+def _check_no_strays(plan: Plan, named: set[str], output: str) -> None:
     """Checks that readers of the output will find no rows but those that were just counted."""
-    named = {each.path for each in files}
     for directory in version_directories(plan):
         found = file_system_for(output).list_files(f"{output}/{directory}")
         paths = [each.path.removeprefix(f"{output}/") for each in found]
@@ -128,7 +174,7 @@ def version_directories(plan: Plan) -> list[str]:
     return [part_path(each.name, each.version, 0, 1).rpartition("/")[0] for each in plan.models]
 
 
-def _write_unit_table(receipts: Sequence[Receipt], output: str) -> None:
+def _unit_rows(receipts: Sequence[Receipt]) -> pa.Table:
     rows = [
         {
             "unit": receipt.unit,
@@ -139,5 +185,4 @@ def _write_unit_table(receipts: Sequence[Receipt], output: str) -> None:
         }
         for receipt in receipts
     ]
-    with create_file(output, f"{output}/{UNIT_TABLE_FILE}") as sink:
-        pq.write_table(pa.Table.from_pylist(rows), sink)
+    return pa.Table.from_pylist(rows, _UNIT_SCHEMA)

@@ -43,24 +43,27 @@ class _Pending:
 
 
 def infer_batches(
-    batches: Iterable[InputBatch],
+    batches: Iterable[InputBatch | None],
     submit: Callable[[InputBatch], Sequence[Submission]],
     *,
     window: InFlightWindow,
     timeout_secs: float,
     check: Callable[[], None],
     flush: Callable[[bool], None] = lambda _: None,
+    give_back: Callable[[InputBatch], None] = lambda _: None,
 ) -> Generator[InferredBatch, None, None]:
     """Yields every batch with its outputs, in input order.
 
     Args:
-        batches: Rows; pulled on the caller's thread, only as far ahead as `window` allows.
+        batches: Rows; pulled on the caller's thread, only as far ahead as `window` allows. None tells
+            that no more come before one is given back.
         submit: Hands a batch to all models; while their queues are full it blocks, up to the timeout.
         window: Bound of what is in flight.
         timeout_secs: How long to wait for one batch, be it for its result or for room for it.
         check: Called per batch; raises to stop the job.
         flush: Lets rows run that wait for others to share a batch with: with True all of them, for
             no more will come; with False the oldest, for no more will come until they are done.
+        give_back: Called with each batch when the consumer comes for the next one.
 
     Raises:
         DeadlineExceededError: A model call hangs; the message has the stacks of all threads.
@@ -71,21 +74,29 @@ def infer_batches(
     try:
         for batch in batches:
             check()
-            pending.append(_submit(batch, submit, timeout_secs))
-            pending_bytes += batch.size_bytes
+            if batch is not None:
+                pending.append(_submit(batch, submit, timeout_secs))
+                pending_bytes += batch.size_bytes
+            is_short = batch is None
             while pending and (
-                _is_done(pending[0])
+                is_short
+                or _is_done(pending[0])
                 or len(pending) > window.max_batches
                 or (len(pending) > 1 and pending_bytes > window.max_bytes)
             ):
+                is_short = False
                 if not _is_done(pending[0]):
                     flush(False)
                 pending_bytes -= pending[0].batch.size_bytes
-                yield _wait(pending.popleft(), timeout_secs)
+                inferred = _wait(pending.popleft(), timeout_secs)
+                yield inferred
+                give_back(inferred.batch)
         flush(True)
         while pending:
             check()
-            yield _wait(pending.popleft(), timeout_secs)
+            inferred = _wait(pending.popleft(), timeout_secs)
+            yield inferred
+            give_back(inferred.batch)
     finally:
         for each in pending:
             for submission in each.submissions:

@@ -26,7 +26,6 @@ from transforms.formats.tfrecord_features import describe_records
 from transforms.formats.tfrecord_index import INDEX_SUFFIXES
 from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_lists import expand_lists
-from transforms.plan import UnitRange
 from transforms.storage import (
     absolute_path,
     file_system_for,
@@ -38,6 +37,7 @@ from transforms.storage import (
 from transforms.text_inputs import TextDescription, describe_csv, describe_json_lines
 from transforms.tfrecord_pieces import tfrecord_pieces
 from transforms.unit_cutting import UnitBounds
+from transforms.unit_table import UnitRange
 
 FORMATS = ("parquet", "tfrecord", "csv", "jsonl")
 _SUFFIXES = {

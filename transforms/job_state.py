@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from servable_core.runtime.abort_token import AbortToken
 from servable_core.runtime.clock import Clock
-from transforms.receipts import ReceiptReader
+from transforms.receipt_reader import ReceiptReader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

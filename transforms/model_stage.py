@@ -13,6 +13,7 @@ from transforms.bad_records import Stage
 from transforms.batch_isolation import Isolated, isolate
 from transforms.batching_options import max_rows
 from transforms.binding import Binding, BoundInput, bind
+from transforms.content_options import ContentOptions
 from transforms.distinct_rows import DistinctRows
 from transforms.execution import ExecutionOptions
 from transforms.formats.part_writer import NO_TENSORS, CreateWriter, OutputRows, RowTensors
@@ -24,12 +25,13 @@ from transforms.methods import method_outputs
 from transforms.output_formats import OUTPUT_FORMATS
 from transforms.outputs import OutputLayout, copied_columns, plan_outputs, to_record_batch
 from transforms.padding import padding_options
-from transforms.plan import ContentOptions, PinnedModel
+from transforms.plan import PinnedModel
 from transforms.ragged_outputs import without_fixed_outputs
 from transforms.submission import ModelOutcome, Submission, submit_batch
 from transforms.tensors import to_tensors
 from transforms.user_functions import BatchFunction
-from transforms.worker_core import SessionRequest, WorkerCore
+from transforms.worker_core import WorkerCore
+from transforms.worker_sessions import SessionRequest
 
 
 class ModelStage:

@@ -64,7 +64,20 @@ def find_versions(
     Raises:
         NotFoundError: No such path or version.
     """
-    versions = list_versions(base_path, place)
+    return select_directories(list_versions(base_path, place), base_path, policy, place)
+
+
+def select_directories(
+    versions: Mapping[int, VersionDirectory],
+    base_path: str,
+    policy: VersionPolicy,
+    place: str | None = None,
+) -> dict[int, VersionDirectory]:
+    """Returns those of the directories below `base_path` that `policy` selects, ascending.
+
+    Raises:
+        NotFoundError: No such version.
+    """
     try:
         selected = select_versions(policy, list(versions))
     except NotFoundError as error:
@@ -94,8 +107,13 @@ def resolve_models(
     """
     base_path = absolute_path(base_path)
     selected = find_versions(base_path, policy, place)
-    servable_name = name or base_path.rstrip("/").rpartition("/")[2]
+    servable_name = name or model_name_of(base_path)
     return [_resolve(servable_name, number, directory) for number, directory in selected.items()]
+
+
+def model_name_of(base_path: str) -> str:
+    """Returns what the model at a base path is called where nobody says: its last directory."""
+    return base_path.rstrip("/").rpartition("/")[2] or base_path
 
 
 def _resolve(name: str, version: int, directory: VersionDirectory) -> ResolvedModel:

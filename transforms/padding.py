@@ -1,6 +1,6 @@
 """How ragged inputs are padded: what was bound and what the user said, as options of batching."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from servable_core.batching.length_ladder import LengthLadder
 from servable_core.batching.padding import DerivedInput, PaddingOptions
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec, TensorSpec
-from transforms.binding import Binding
+from transforms.binding import Binding, BoundInput, closest
 from transforms.casts import cast_values
 
 _FLOATS = ("float16", "float32", "float64")
@@ -50,11 +50,42 @@ def padding_options(
         if each.name in pad_values
     }
     return PaddingOptions(
-        ladder=LengthLadder(rungs=ladder),
+        ladder=parse_length_ladder(ladder),
         pad_values=values,
         derived=tuple(derived),
         ragged_outputs=_ragged_outputs(signature) if padded else frozenset(),
     )
+
+
+def parse_length_ladder(rungs: tuple[int, ...]) -> LengthLadder:
+    """Returns what `--length_ladder` stands for; the default one if it is empty.
+
+    Raises:
+        InvalidArgumentError: They are no lengths to pad to.
+    """
+    try:
+        return LengthLadder(rungs=rungs)
+    except InvalidArgumentError as error:
+        flag = f"--length_ladder={','.join(map(str, rungs))}"
+        raise InvalidArgumentError(f"{flag}: {error}") from error
+
+
+def check_padded_names(names: Iterable[str], inputs: Iterable[BoundInput]) -> None:
+    """Checks that what the user gave a pad value for is padded.
+
+    Args:
+        names: Inputs that have one.
+        inputs: All that are bound, of every signature.
+
+    Raises:
+        InvalidArgumentError: One is not.
+    """
+    padded = sorted({each.tensor.name for each in inputs if each.is_padded})
+    for name in names:
+        if name not in padded:
+            raise InvalidArgumentError(
+                f"--pad_values names {name!r}, which is no input that is padded{closest(name, padded)}"
+            )
 
 
 def _pad_value(tensor: TensorSpec, text: str) -> Any:

@@ -1,15 +1,13 @@
 """Makes the plan: resolves versions and inputs, binds everything, cuts units. Writes nothing."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from servable_core.config import read_model_batching_parameters
-from servable_core.errors import InvalidArgumentError, NotFoundError
-from servable_core.runtime.file_system import FileInfo
+from servable_core.errors import InvalidArgumentError
 from servable_core.servables.saved_model.tensorflow_options import configure_tensorflow
 from servable_core.servables.saved_model.tensorflow_runtime import (
     configure_threads,
@@ -19,12 +17,7 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
 from servable_core.servables.signature import SignatureSpec
 from transforms.batching_options import MAX_BATCH_CELLS, batching_parameters, max_rows
 from transforms.binding import Binding, bind, closest
-from transforms.dead_letter_inputs import (
-    RECORD_LETTERS,
-    ROW_LETTERS,
-    read_record_letters,
-    read_row_letters,
-)
+from transforms.content_options import ContentOptions
 from transforms.execution import (
     ExecutionOptions,
     batch_size_for,
@@ -32,92 +25,26 @@ from transforms.execution import (
     tensorflow_options,
     tensorflow_threads,
 )
-from transforms.formats import parquet, tfrecord
+from transforms.formats import tfrecord
 from transforms.formats.text_types import type_to_text
 from transforms.formats.tfrecord_options import tfrecord_options
 from transforms.heads import find_heads
-from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch
+from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
 from transforms.inputs import InputDescription, describe_inputs, find_inputs, input_format_of
-from transforms.model_config import ModelSelection, resolve_selected_models
+from transforms.model_config import resolve_selected_models
+from transforms.model_schemas import schemas_to_bind
 from transforms.model_versions import ResolvedModel
-from transforms.nulls import NullPolicy, check_default
+from transforms.nulls import check_default
 from transforms.outputs import OutputLayout, copied_columns, plan_outputs
-from transforms.padding import padding_options
-from transforms.plan import ContentOptions, InputFile, Plan
-from transforms.process_unit import preprocessed
+from transforms.padding import check_padded_names, padding_options
+from transforms.plan import InputFile, Plan
+from transforms.plan_request import PlanRequest
 from transforms.receipts import PARTITION_COLUMNS
 from transforms.storage import file_system_for
-from transforms.text_ranges import read_text_range
-from transforms.unit_cutting import UnitBounds, cut_units, limit_rows
+from transforms.unit_cutting import cut_units, limit_rows
+from transforms.unit_table import UnitTable
 from transforms.user_functions import load_function
-
-_SAMPLE_ROWS = 16
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlanRequest:
-    """What the user asked for.
-
-    Attributes:
-        models: Which versions of which models.
-        signature_name: Which signature; several, as `a,b`.
-        inputs: Globs, directories, files, and `@` before files that list them.
-        input_format: "parquet", "tfrecord", "csv", "jsonl", or None to tell by suffix.
-        input_map: `--input_map` entries.
-        key: Column that identifies a row, or None.
-        passthrough: Columns to copy.
-        output_tensors: `--output_tensors` entries.
-        preprocess: `package.module:function` or None.
-        postprocess: Likewise.
-        bounds: Size of units.
-        limit: Only the first rows, or None for all.
-        on_error: "fail" or "dead_letter".
-        crc: "check" or "ignore", for TFRecords.
-        jit_compile: Whether XLA compiles the models.
-        mixed_precision: Whether models compute in 16 bits where that is held harmless.
-        pad_variable_length_inputs: Whether all lists of varying length are padded.
-        pad_values: `--pad_values` entries.
-        length_ladder: Lengths to pad to; empty for the default ones.
-        output_format: One of `OUTPUT_FORMATS`.
-        log_inputs: Whether requests are logged beside responses.
-        method: One of `METHODS`.
-        deterministic: Whether equal plans must give equal bytes.
-        flags: The flags as given, to be recorded.
-        sample: Share of the rows to read, or None for all.
-        sample_seed: Another one gives another sample.
-        on_null: What becomes of rows with nulls.
-        dedupe: Whether rows of equal inputs share one computation.
-    """
-
-    models: ModelSelection
-    signature_name: str
-    inputs: tuple[str, ...]
-    input_format: str | None
-    input_map: tuple[str, ...]
-    key: str | None
-    passthrough: tuple[str, ...]
-    output_tensors: tuple[str, ...]
-    preprocess: str | None
-    postprocess: str | None
-    bounds: UnitBounds
-    limit: int | None
-    deterministic: bool
-    flags: Mapping[str, Any]
-    on_error: str = "fail"
-    crc: str = "check"
-    jit_compile: bool = False
-    mixed_precision: bool = False
-    pad_variable_length_inputs: bool = False
-    pad_values: tuple[str, ...] = ()
-    length_ladder: tuple[int, ...] = ()
-    output_format: str = "parquet"
-    log_inputs: bool = False
-    method: str = "predict"
-    sample: float | None = None
-    sample_seed: int = 0
-    on_null: NullPolicy = field(default_factory=NullPolicy)
-    dedupe: bool = False
 
 
 def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
@@ -147,7 +74,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
         bounds=request.bounds,
         options=tfrecord_options(request.crc, request.on_error),
     )
-    schemas = _schemas_to_bind(request, files, input_format, description)
+    schemas = schemas_to_bind(request.preprocess, files, input_format, description)
     bindings = _bind_all(request, models, signatures, schemas, description)
     _check_outputs(request, models, signatures, schemas)
     _check_padding(request, signatures, bindings)
@@ -163,94 +90,15 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
             InputFile(path=each.path, size_bytes=each.size_bytes, mtime_secs=each.mtime_secs)
             for each in files
         ),
-        units=cut_units(limit_rows(description.pieces, request.limit), request.bounds),
+        units=UnitTable.of(
+            cut_units(limit_rows(description.pieces, request.limit), request.bounds)
+        ),
         content=_content(request, execution, input_format, most_rows or batch_size),
         read_columns=columns,
         features=_features(columns, description.features),
         reads_records=any(each.takes_records for each in bindings),
         batch_size_hint=batch_size,
         flags=request.flags,
-    )
-
-
-def _schemas_to_bind(
-    request: PlanRequest,
-    files: Sequence[FileInfo],
-    input_format: str,
-    description: InputDescription,
-) -> tuple[pa.Schema, ...]:
-    """Returns the schemas that the models see: the data's, or what `--preprocess` makes of them."""
-    preprocess = load_function("--preprocess", request.preprocess)
-    if preprocess is None:
-        return description.schemas
-    sample = _sample(files, input_format, description)
-    try:
-        batch = preprocessed(sample, preprocess, request.key or "")
-    except (InvalidArgumentError, NotFoundError):
-        raise
-    except Exception as error:
-        raise InvalidArgumentError(
-            f"--preprocess={request.preprocess} failed on the first {sample.num_rows} rows: {type(error).__name__}: {error}"
-        ) from error
-    return (batch.columns.schema,)
-
-
-def _sample(
-    files: Sequence[FileInfo], input_format: str, description: InputDescription
-) -> InputBatch:
-    path = files[description.pieces[0].file_index].path
-    if input_format == "tfrecord":
-        return _tfrecord_sample([each.path for each in files], description)
-    if input_format in (RECORD_LETTERS, ROW_LETTERS):
-        return _letters_sample(files, input_format, description)
-    if input_format != "parquet":
-        return _text_sample(files, input_format, description)
-    table = parquet.read_head(path, _SAMPLE_ROWS).replace_schema_metadata(None)
-    return InputBatch(columns=table.combine_chunks().to_batches()[0])
-
-
-def _tfrecord_sample(paths: Sequence[str], description: InputDescription) -> InputBatch:
-    features = list(description.features.values())
-    for path in paths:  # the first ones may have no records
-        for batch in tfrecord.read_batches(path, features, _SAMPLE_ROWS, with_records=True):
-            return batch
-    raise NotFoundError(f"no record in {len(paths)} files to try --preprocess on")
-
-
-def _text_sample(
-    files: Sequence[FileInfo], input_format: str, description: InputDescription
-) -> InputBatch:
-    for piece in description.pieces:  # the first rows may all be bad
-        path = files[piece.file_index].path
-        schema = description.schemas[0]
-        for batch in read_text_range(path, piece, input_format, schema, "dead_letter"):
-            if batch.num_rows:
-                return InputBatch(columns=batch.columns.slice(0, _SAMPLE_ROWS))
-    raise NotFoundError(f"no good row in {len(files)} files to try --preprocess on")
-
-
-def _letters_sample(
-    files: Sequence[FileInfo], input_format: str, description: InputDescription
-) -> InputBatch:
-    for piece in description.pieces:  # the first records may all be bad
-        path = files[piece.file_index].path
-        for batch in _letter_batches(path, input_format, description):
-            if batch.num_rows:
-                return batch.slice(0, _SAMPLE_ROWS)
-    raise NotFoundError(f"no good record in {len(files)} files to try --preprocess on")
-
-
-def _letter_batches(
-    path: str, input_format: str, description: InputDescription
-) -> Iterator[InputBatch]:
-    if input_format == ROW_LETTERS:
-        return read_row_letters(path, description.schemas[0], "dead_letter")
-    return tfrecord.parse_blocks(
-        read_record_letters(path),
-        list(description.features.values()),
-        lambda: _SAMPLE_ROWS,
-        with_records=True,
-        options=tfrecord_options("check", "dead_letter"),
     )
 
 
@@ -283,12 +131,7 @@ def _check_padding(
 ) -> None:
     """Checks that pad values are values of inputs that are padded."""
     pad_values = parse_pad_values(request.pad_values)
-    padded = {each.tensor.name for binding in bindings for each in binding.inputs if each.is_padded}
-    for name in pad_values:
-        if name not in padded:
-            raise InvalidArgumentError(
-                f"--pad_values names {name!r}, which is no input that is padded{closest(name, sorted(padded))}"
-            )
+    check_padded_names(pad_values, [each for binding in bindings for each in binding.inputs])
     for binding, signature in zip(bindings, itertools.cycle(signatures), strict=False):
         padding_options(signature, binding, pad_values, request.length_ladder)
 
@@ -313,7 +156,7 @@ def _check_outputs(
         for flag, names in (("--key", [request.key]), ("--passthrough", request.passthrough)):
             for name in names:
                 if name is not None:
-                    _check_copied(flag, name, schema.names)
+                    _check_copied(request.column_flags.get(name, flag), name, schema.names)
     for model, signature in zip(models, signatures, strict=True):
         layout = plan_outputs(
             signature,

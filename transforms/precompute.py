@@ -31,10 +31,14 @@ from transforms.failures import (
 )
 from transforms.finalize import finalize
 from transforms.job_state import job_state
-from transforms.plan import Plan, Unit, shared_plan
+from transforms.output_errors import OutputError
+from transforms.plan import Plan
+from transforms.plan_files import shared_plan
 from transforms.process_unit import process_unit
-from transforms.receipts import Receipt, ReceiptReader
+from transforms.receipt_reader import ReceiptReader
+from transforms.receipts import Receipt
 from transforms.unit_job import UnitJob, create_unit_job
+from transforms.unit_table import Unit
 from transforms.worker_core import acquired_core, worker_core_config
 
 METRICS_NAMESPACE = "precompute"
@@ -100,8 +104,8 @@ class _ListPendingUnitsFn(beam.DoFn):
         reader = job_state(self.output).receipts
         if reader is None or reader.plan.plan_id != plan.plan_id:
             reader = ReceiptReader(plan, self.output)
-        done = reader.refresh()
-        yield from (unit.index for unit in plan.units if unit.index not in done)
+        reader.refresh()
+        yield from reader.pending()
 
 
 @dataclass(eq=False, kw_only=True)
@@ -210,7 +214,8 @@ def run_unit(unit_index: int, job: UnitJob) -> Receipt | None:
 
 def _is_put_aside(plan: Plan, error: Exception) -> bool:
     """Whether a unit may fail without the job: it is listed as failed, and tried again on resume."""
-    return plan.content.keeps_bad_records and not isinstance(error, TooManyFailuresError)
+    ends_job = isinstance(error, (TooManyFailuresError, OutputError))
+    return plan.content.keeps_bad_records and not ends_job
 
 
 def _log_retry(unit: Unit, error: Exception, secs: float) -> None:

@@ -1,4 +1,9 @@
-"""Runs an iterator on a thread of its own, a bounded number of bytes ahead of its consumer."""
+"""Runs an iterator on a thread of its own, a bounded number of bytes ahead of its consumer.
+
+What was read counts against a budget that the readers of other units share, until the consumer gives
+it back. So the budget may be used up by what this consumer has not given back yet; then waiting for
+the next item would be in vain, and None comes instead.
+"""
 
 import threading
 from collections import deque
@@ -7,6 +12,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from servable_core.runtime.executor import start_thread
+from transforms.byte_budget import ByteBudget
 
 T = TypeVar("T")
 
@@ -19,12 +25,27 @@ class Prefetcher(Generic[T]):
     """
 
     def __init__(
-        self, items: Iterator[T], *, size_bytes: Callable[[T], int], max_bytes: int, name: str
+        self,
+        items: Iterator[T],
+        *,
+        size_bytes: Callable[[T], int],
+        max_bytes: int,
+        budget: ByteBudget,
+        name: str,
     ) -> None:
-        """Starts to read. At least one item is always read ahead, however large."""
+        """Starts to read. At least one item is always read ahead, however large.
+
+        Args:
+            items: What to read; closed in the end, if it can be.
+            size_bytes: Returns the size of an item, always the same one.
+            max_bytes: Bound of what is read and not taken by the consumer yet.
+            budget: Bound of what is read and not given back yet, shared with others.
+            name: Of the thread.
+        """
         self._items = items
         self._size_bytes = size_bytes
         self._max_bytes = max_bytes
+        self._budget = budget
         self._changed = threading.Condition()
         self._ready: deque[T] = deque()  # Guarded by _changed.
         self._ready_bytes = 0  # Guarded by _changed.
@@ -49,21 +70,32 @@ class Prefetcher(Generic[T]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._budget.forget(self)  # so that the thread does not wait for it
         self._thread.join()
+        self._budget.forget(self)
 
-    def __iter__(self) -> Iterator[T]:
+    def give_back(self, item: T) -> None:
+        """Tells that the consumer is through with an item."""
+        self._budget.release(self, self._size_bytes(item))
+
+    def __iter__(self) -> Iterator[T | None]:
+        """Yields the items; None where no more can be read before one is given back."""
         while True:
             with self._changed:
-                while not self._ready and not self._finished:
+                while not self._ready and not self._finished and not self._budget.is_waiting(self):
                     self._changed.wait()
-                if not self._ready:
+                if not self._ready and self._finished:
                     if self._error is not None:
                         raise self._error
                     return
-                item = self._ready.popleft()
-                self._ready_bytes -= self._size_bytes(item)
-                self._changed.notify_all()
+                item = self._take() if self._ready else None
             yield item
+
+    def _take(self) -> T:
+        item = self._ready.popleft()
+        self._ready_bytes -= self._size_bytes(item)
+        self._changed.notify_all()
+        return item
 
     def _fill(self) -> None:
         error: BaseException | None = None
@@ -83,6 +115,8 @@ class Prefetcher(Generic[T]):
 
     def _put(self, item: T) -> bool:
         size_bytes = self._size_bytes(item)
+        if not self._budget.acquire(self, size_bytes, on_wait=self._notify):
+            return False
         with self._changed:
             while self._ready and self._ready_bytes + size_bytes > self._max_bytes:
                 if self._closed:
@@ -94,3 +128,7 @@ class Prefetcher(Generic[T]):
             self._ready_bytes += size_bytes
             self._changed.notify_all()
             return True
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()

@@ -7,7 +7,7 @@ import itertools
 import resource
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ from transforms.bad_records import BadRecord, Stage
 from transforms.batch_isolation import isolate
 from transforms.batching_options import batching_parameters
 from transforms.batching_report import to_document
+from transforms.content_options import ContentOptions
 from transforms.dead_letters import dead_letters_path, write_dead_letters
 from transforms.distinct_rows import DistinctRows
 from transforms.execution import ExecutionOptions
@@ -30,7 +31,7 @@ from transforms.input_map import padded_columns, parse_input_map
 from transforms.lineage import package_versions
 from transforms.nulls import OnNull, parse_null_policy, without_nulls
 from transforms.output_formats import OUTPUT_FORMATS
-from transforms.plan import ContentOptions, PinnedModel, Plan, Unit
+from transforms.plan import PinnedModel, Plan
 from transforms.prefetch import Prefetcher
 from transforms.read_unit import ReadOptions, read_unit
 from transforms.receipts import OutputFile, Receipt, part_path, read_receipt, write_receipt
@@ -39,6 +40,7 @@ from transforms.storage import delete_file
 from transforms.submission import Submission
 from transforms.unit_attempt import UnitAttempt
 from transforms.unit_job import UnitJob
+from transforms.unit_table import Unit
 from transforms.user_functions import BatchFunction
 from transforms.write_unit import part_writers
 
@@ -82,7 +84,7 @@ def process_unit(unit: Unit, job: UnitJob, num_retries: int = 0) -> Receipt:
     if done is not None:
         return done
     started_secs = job.clock.wall_time()
-    attempt = _attempt(unit, job)
+    attempt = start_attempt(unit, job)
     try:
         files = _run(unit, job, attempt)
         receipt = Receipt(
@@ -114,7 +116,8 @@ def process_unit(unit: Unit, job: UnitJob, num_retries: int = 0) -> Receipt:
     return receipt
 
 
-def _attempt(unit: Unit, job: UnitJob) -> UnitAttempt:
+def start_attempt(unit: Unit, job: UnitJob) -> UnitAttempt:
+    """Returns the counts of an attempt at a unit, which begins."""
     return UnitAttempt(unit, job.plan, job.state, job.execution.failure_budget, job.clock)
 
 
@@ -155,9 +158,17 @@ def _write_dead_letters(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> None:
         delete_file(f"{job.output}/{path}")  # an earlier attempt may have been killed behind it
 
 
-def infer_unit(unit: Unit, job: UnitJob) -> Generator[OutputBatch, None, None]:
-    """Yields each batch of the unit with its output rows, in order; writes nothing."""
-    attempt = _attempt(unit, job)
+def infer_unit(
+    unit: Unit, job: UnitJob, attempt: UnitAttempt | None = None
+) -> Generator[OutputBatch, None, None]:
+    """Yields each batch of the unit with its output rows, in order; writes nothing.
+
+    Args:
+        unit: The unit.
+        job: What it is part of.
+        attempt: What is told of records that never become rows of a batch.
+    """
+    attempt = attempt or start_attempt(unit, job)
     with closing(_infer_unit(unit, job, attempt)) as batches:
         yield from batches
 
@@ -171,9 +182,14 @@ def _infer_unit(
             _read(unit, job, attempt),
             size_bytes=lambda batch: batch.size_bytes,
             max_bytes=_READ_AHEAD_BYTES,
+            budget=job.core.in_flight,
             name=f"read_unit_{unit.index}",
         ) as batches,
-        closing(_infer(times.iterate(TimedStage.WAIT_FOR_ROWS, batches), job, attempt)) as inferred,
+        closing(
+            _infer(
+                times.iterate(TimedStage.WAIT_FOR_ROWS, batches), job, attempt, batches.give_back
+            )
+        ) as inferred,
     ):
         # Whatever inference does but wait for rows and bind them, is to wait for the model.
         for each in times.iterate(TimedStage.WAIT_FOR_MODEL, inferred):
@@ -284,7 +300,10 @@ def batch_rows(plan: Plan, execution: ExecutionOptions) -> int:
 
 
 def _infer(
-    batches: Iterator[InputBatch], job: UnitJob, attempt: UnitAttempt
+    batches: Iterator[InputBatch | None],
+    job: UnitJob,
+    attempt: UnitAttempt,
+    give_back: Callable[[InputBatch], None],
 ) -> Generator[InferredBatch, None, None]:
     size = batch_rows(job.plan, job.execution)
     is_ragged = _is_ragged(job.plan.content)
@@ -308,6 +327,7 @@ def _infer(
         timeout_secs=job.execution.batch_timeout_secs,
         check=job.state.abort.check,
         flush=partial(_flush, job),
+        give_back=give_back,
     )
 
 

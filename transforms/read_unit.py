@@ -8,9 +8,9 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from servable_core.errors import DataLossError
+from servable_core.errors import Code, DataLossError
 from servable_core.runtime.clock import SystemClock
-from transforms.bad_records import BadRecord
+from transforms.bad_records import BadRecord, Stage
 from transforms.dead_letter_inputs import (
     RECORD_LETTERS,
     ROW_LETTERS,
@@ -20,14 +20,25 @@ from transforms.dead_letter_inputs import (
 from transforms.formats import parquet, tfrecord
 from transforms.formats.tfrecord_blocks import FilePart, RecordBlock, read_blocks
 from transforms.formats.tfrecord_options import TFRecordOptions
-from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, InputBatch, Origin
-from transforms.plan import InputFile, Unit, UnitRange
+from transforms.input_batch import (
+    SOURCE_FILE_COLUMN,
+    SOURCE_ROW_COLUMN,
+    InputBatch,
+    Origin,
+    only_rows,
+)
+from transforms.plan import InputFile
 from transforms.rebatch import rebatch_cheaply, rebatch_exactly
 from transforms.sampling import sampled
 from transforms.stage_times import StageTimes, TimedStage
 from transforms.text_ranges import read_text_range
+from transforms.unit_table import Unit, UnitRange
 
 _MAX_BATCH_BYTES = 32 << 20
+_MAX_LOST_ROWS = (
+    4 << 20
+)  # of one row group; each is a letter, and letters are held until the commit
+_LOST_ROWS_AT_A_TIME = 4096
 
 Rows = TypeVar("Rows", InputBatch, RecordBlock)
 
@@ -46,8 +57,8 @@ class ReadOptions:
         fixed_rows: Whether batches are cut at fixed rows, however large, so that runs are alike.
         sample: Share of the rows that is wanted, chosen by their files and numbers; None for all.
         sample_seed: Another one gives another sample.
-        on_error: What becomes of rows of CSV and JSON Lines that cannot be read: "fail", or
-            "dead_letter".
+        on_error: What becomes of rows of CSV and JSON Lines, and of row groups of Parquet, that
+            cannot be read: "fail", or "dead_letter".
         tfrecord: For TFRecord, what is checked, and what becomes of records that fail.
     """
 
@@ -64,7 +75,8 @@ class ReadOptions:
     tfrecord: TFRecordOptions = field(default_factory=TFRecordOptions)
 
 
-def _refuse(record: BadRecord) -> None:
+def _refuse(records: Sequence[BadRecord]) -> None:
+    record = records[0]
     raise DataLossError(f"{record.source_file}: {record.message}")
 
 
@@ -72,7 +84,7 @@ def read_unit(
     unit: Unit,
     inputs: Sequence[InputFile],
     options: ReadOptions,
-    on_bad_record: Callable[[BadRecord], None] = _refuse,
+    on_bad_records: Callable[[Sequence[BadRecord]], None] = _refuse,
     times: StageTimes | None = None,
 ) -> Iterator[InputBatch]:
     """Yields the unit's rows in order, at most `batch_rows` at a time.
@@ -83,8 +95,8 @@ def read_unit(
         unit: What to read.
         inputs: The plan's input files.
         options: What is read of them.
-        on_bad_record: Takes each record that cannot be read, where the options say that such
-            records are no errors.
+        on_bad_records: Takes those records that cannot be read, some at a time, where the options
+            say that they are no errors.
         times: Takes the time of reading; of TFRecords, that of parsing apart.
 
     Raises:
@@ -94,7 +106,7 @@ def read_unit(
     found = _READ[options.input_format](unit, inputs, options, times)
     if options.sample is not None:
         found = map(partial(sampled, fraction=options.sample, seed=options.sample_seed), found)
-    batches = _set_aside(found, on_bad_record)
+    batches = _set_aside(found, on_bad_records)
     if options.fixed_rows:
         batches = rebatch_exactly(batches, options.batch_rows())
     else:
@@ -105,12 +117,12 @@ def read_unit(
 
 
 def _set_aside(
-    batches: Iterable[InputBatch], on_bad_record: Callable[[BadRecord], None]
+    batches: Iterable[InputBatch], on_bad_records: Callable[[Sequence[BadRecord]], None]
 ) -> Iterator[InputBatch]:
     """Yields the batches with rows, and hands over the bad records that came with them."""
     for batch in batches:
-        for record in batch.bad_records:
-            on_bad_record(record)
+        if batch.bad_records:
+            on_bad_records(batch.bad_records)
         if batch.num_rows:
             yield replace(batch, bad_records=()) if batch.bad_records else batch
 
@@ -151,13 +163,43 @@ def _read_parquet(
 
 
 def _parquet_range(path: str, part: UnitRange, options: ReadOptions) -> Iterator[InputBatch]:
-    first_row = part.first_row
-    for columns in parquet.read_rows(
+    read = parquet.read_rows if options.on_error == "fail" else parquet.read_good_groups
+    row, end_row = part.first_row, part.first_row + part.num_rows
+    for found in read(
         path, part.first_group, part.end_group, options.columns, options.batch_rows()
     ):
-        origin = Origin(path=path, first_row=first_row, num_rows=columns.num_rows)
-        yield InputBatch(columns=columns.replace_schema_metadata(None), origins=(origin,))
-        first_row += columns.num_rows
+        if isinstance(found, parquet.DamagedGroup):
+            yield from _lost_rows(path, found, row, min(end_row, row + found.num_rows))
+        else:
+            origin = Origin(path=path, first_row=row, num_rows=found.num_rows)
+            yield InputBatch(columns=found.replace_schema_metadata(None), origins=(origin,))
+        row += found.num_rows
+
+
+def _lost_rows(
+    path: str, group: parquet.DamagedGroup, first_row: int, end_row: int
+) -> Iterator[InputBatch]:
+    """Yields a bad record for each wanted row of a row group, some at a time."""
+    if end_row - first_row > _MAX_LOST_ROWS:
+        raise DataLossError(
+            f"{path} is a corrupt Parquet file: row group {group.index} cannot be read: {group.reason}; its {group.num_rows} rows are more than the {_MAX_LOST_ROWS} that are put aside one by one: copy or write it again"
+        )
+    message = f"row group {group.index} cannot be read: {group.reason}"
+    for start in range(first_row, end_row, _LOST_ROWS_AT_A_TIME):
+        rows = range(start, min(start + _LOST_ROWS_AT_A_TIME, end_row))
+        bad_records = tuple(_lost_row(path, row, message) for row in rows)
+        yield InputBatch(columns=only_rows(0), bad_records=bad_records)
+
+
+def _lost_row(path: str, row: int, message: str) -> BadRecord:
+    return BadRecord(
+        source_file=path,
+        source_row=row,
+        byte_offset=None,
+        stage=Stage.READ,
+        code=Code.DATA_LOSS.name,
+        message=message,
+    )
 
 
 def _read_text(

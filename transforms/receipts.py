@@ -1,24 +1,20 @@
 """Receipts: what a unit committed. A unit with a valid receipt is never run again."""
 
 import json
-import re
 import stat
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from servable_core.runtime.executor import create_executor
-from transforms.plan import Plan, Unit
-from transforms.storage import file_system_for, is_local, read_bytes, write_bytes
+from transforms.plan import Plan
+from transforms.storage import is_local, read_bytes, write_bytes
+from transforms.unit_table import Unit
 
 UNITS_DIRECTORY = "_units"
 PARTITION_COLUMNS = ("model_name", "model_version")  # what the directories of parts stand for
 _MIN_DIGITS = 5
-_NUM_THREADS = 16
-_RECEIPT_NAME = re.compile(r"unit-([0-9]+)\.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,75 +118,14 @@ def read_receipt(plan: Plan, unit: Unit, output: str) -> Receipt | None:
     """
     names = [receipt_path(output, unit.index, each) for each in (len(plan.units), 0)]
     contents = (read_bytes(name) for name in dict.fromkeys(names))
-    found = (_valid(content, plan, unit, output) for content in contents if content is not None)
+    found = (
+        parse_receipt(content, plan, unit, output) for content in contents if content is not None
+    )
     return next((receipt for receipt in found if receipt is not None), None)
 
 
-class ReceiptReader:
-    """The valid receipts of a job, read as they appear: each file once. Thread-safe.
-
-    Believes what it has read: a receipt that goes, or a part of it, is for the last stage to find.
-
-    Attributes:
-        plan: The job's plan.
-    """
-
-    def __init__(self, plan: Plan, output: str) -> None:
-        self.plan = plan
-        self._output = output
-        self._lock = threading.Lock()
-        self._receipts: dict[int, Receipt] = {}  # Guarded by _lock.
-
-    def refresh(self) -> Mapping[int, Receipt]:
-        """Returns the receipts by unit, having read those that are new since the last call.
-
-        Raises:
-            Exception: What the store raised; the next call goes on from there.
-        """
-        with self._lock:
-            listed = _list_receipts(self._output)
-            new = [
-                (self.plan.units[unit], path)
-                for unit, path in listed
-                if unit < len(self.plan.units) and unit not in self._receipts
-            ]
-            self._read(new)
-            return dict(self._receipts)
-
-    def _read(self, files: Sequence[tuple[Unit, str]]) -> None:
-        # Local files are read so quickly that threads would only wait for each other.
-        num_threads = 0 if is_local(self._output) else min(_NUM_THREADS, len(files))
-        with create_executor(num_threads, "receipts") as executor:
-            for receipt in executor.map(self._read_one, files):
-                if receipt is not None:
-                    self._receipts[receipt.unit] = receipt
-
-    def _read_one(self, file: tuple[Unit, str]) -> Receipt | None:
-        unit, path = file
-        try:
-            with file_system_for(path).open(path) as stream:
-                content = stream.read()
-        except FileNotFoundError:  # deleted since it was listed
-            return None
-        return _valid(content, self.plan, unit, self._output)
-
-
-def _list_receipts(output: str) -> list[tuple[int, str]]:
-    """Returns unit and path of every receipt; listing is one request, or some, not one for each."""
-    directory = f"{output}/{UNITS_DIRECTORY}"
-    found = ((_RECEIPT_NAME.fullmatch(name), name) for name in _names(directory))
-    return [(int(match[1]), f"{directory}/{name}") for match, name in found if match]
-
-
-def _names(directory: str) -> Iterable[str]:
-    if is_local(directory):
-        path = Path(directory)
-        return [each.name for each in path.iterdir()] if path.is_dir() else []
-    files = file_system_for(directory).list_files(directory)
-    return [each.path.rpartition("/")[2] for each in files]
-
-
-def _valid(content: bytes, plan: Plan, unit: Unit, output: str) -> Receipt | None:
+def parse_receipt(content: bytes, plan: Plan, unit: Unit, output: str) -> Receipt | None:
+    """Returns the receipt of `unit`, or None if it is not valid, as `read_receipt` says."""
     receipt = _parse(content)
     if receipt is None or receipt.plan_id != plan.plan_id or receipt.unit != unit.index:
         return None

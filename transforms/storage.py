@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from servable_core.errors import FailedPreconditionError, NotFoundError, ServableCoreError
 from servable_core.runtime.file_system import FileInfo, FileSystem, LocalFileSystem
+from transforms.output_errors import told_of_output
 
 TEMPORARY_DIRECTORY = "_tmp"
 TEMPORARY_NAME = re.compile(r"\d+-[0-9a-f]{32}")  # what create_file calls its files in there
@@ -164,10 +165,14 @@ class _Nowhere:
 
 
 class DigestingSink:
-    """A writable binary file that counts and hashes what passes. One thread at a time."""
+    """A writable binary file that counts and hashes what passes. One thread at a time.
 
-    def __init__(self, raw: Any) -> None:
+    All methods that write raise OutputError, with `path`, where the system refuses.
+    """
+
+    def __init__(self, raw: Any, path: str) -> None:
         self._raw = raw
+        self._path = path
         self._digest = hashlib.sha256()
         self._size_bytes = 0
         self.closed = False
@@ -175,7 +180,8 @@ class DigestingSink:
 
     def write(self, content: Any) -> int:
         """Writes `content`, any bytes-like object."""
-        self._raw.write(content)
+        with told_of_output(self._path):
+            self._raw.write(content)
         self._digest.update(content)
         self._size_bytes += len(content)
         return len(content)
@@ -190,7 +196,8 @@ class DigestingSink:
     def close(self) -> None:
         """Closes the file below."""
         self.closed = True
-        self._raw.close()
+        with told_of_output(self._path):
+            self._raw.close()
 
     def withhold(self) -> None:
         """Lets no file appear, although all went well: there is nothing in it."""
@@ -198,8 +205,9 @@ class DigestingSink:
 
     def discard(self) -> None:
         """Closes the file below; what is written from here on goes nowhere."""
-        self._raw.close()
-        self._raw = _Nowhere()
+        raw, self._raw = self._raw, _Nowhere()
+        with contextlib.suppress(OSError):  # what it still held need not be written
+            raw.close()
 
     def written(self) -> WrittenFile:
         """Returns size and digest of all that was written."""
@@ -220,23 +228,34 @@ class DigestingSink:
 
 @contextmanager
 def create_file(root: str, path: str) -> Iterator[DigestingSink]:
-    """Creates `path` below `root`, visible only once the body is through; nothing stays if it fails."""
+    """Creates `path` below `root`, visible only once the body is through; nothing stays if it fails.
+
+    Raises:
+        OutputError: The system refuses.
+    """
     if not is_local(path):
         with _create_remote(path) as sink:
             yield sink
         return
     temporary = Path(root) / TEMPORARY_DIRECTORY / f"{os.getpid()}-{uuid.uuid4().hex}"
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    sink = DigestingSink(temporary.open("wb"))
+    with told_of_output(path):
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        sink = DigestingSink(temporary.open("wb"), path)
     try:
         yield sink
         sink.close()
         if not sink.is_withheld:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            temporary.replace(path)
+            _give_name(temporary, path)
     finally:
-        sink.close()
-        temporary.unlink(missing_ok=True)
+        sink.discard()
+        with contextlib.suppress(OSError):  # an error that led here is the one to tell
+            temporary.unlink(missing_ok=True)
+
+
+def _give_name(temporary: Path, path: str) -> None:
+    with told_of_output(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
 
 
 @contextmanager
@@ -246,12 +265,13 @@ def _create_remote(path: str) -> Iterator[DigestingSink]:
     from apache_beam.io.filesystems import FileSystems
 
     with tempfile.TemporaryFile() as spool:
-        yield (sink := DigestingSink(spool))
+        yield (sink := DigestingSink(spool, path))
         if sink.is_withheld:
             return
-        spool.seek(0)
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as remote:
-            shutil.copyfileobj(spool, remote, 1 << 20)
+        with told_of_output(path):
+            spool.seek(0)
+            with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as remote:
+                shutil.copyfileobj(spool, remote, 1 << 20)
         sink.closed = True
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 from servable_core.runtime.file_system import FileInfo
 from transforms.formats import csv_files, json_lines
 from transforms.formats.text_types import agreed_types
-from transforms.plan import UnitRange
 from transforms.storage import is_local
+from transforms.unit_table import UnitRange
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

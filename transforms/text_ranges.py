@@ -7,7 +7,7 @@ import pyarrow as pa
 from servable_core.errors import DataLossError
 from transforms.formats import csv_files, json_lines
 from transforms.input_batch import InputBatch
-from transforms.plan import UnitRange
+from transforms.unit_table import UnitRange
 
 
 def read_text_range(

@@ -9,8 +9,8 @@ from transforms.formats.tfrecord import count_records
 from transforms.formats.tfrecord_blocks import FilePart
 from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.formats.tfrecord_ranges import cut_file
-from transforms.plan import UnitRange
 from transforms.unit_cutting import UnitBounds
+from transforms.unit_table import UnitRange
 
 
 def tfrecord_pieces(

@@ -11,8 +11,9 @@ from transforms.distinct_rows import DistinctRows
 from transforms.failure_budget import FailureBudget
 from transforms.input_batch import InputBatch
 from transforms.job_state import JobState
-from transforms.plan import Plan, Unit
+from transforms.plan import Plan
 from transforms.stage_times import StageTimes, added_up
+from transforms.unit_table import Unit
 
 
 class UnitAttempt:
@@ -49,10 +50,10 @@ class UnitAttempt:
         self.reader_times = StageTimes(clock.now)
         self.writer_times = StageTimes(clock.now)
 
-    def add_unreadable(self, record: BadRecord) -> None:
-        """Takes a record that is none of the rows read."""
-        self.rows_read += 1
-        self.add_bad_records([record])
+    def add_unreadable(self, records: Sequence[BadRecord]) -> None:
+        """Takes records that are none of the rows read."""
+        self.rows_read += len(records)
+        self.add_bad_records(records)
 
     def add_bad_records(self, records: Sequence[BadRecord]) -> None:
         """Takes records that failed.

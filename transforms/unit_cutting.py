@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from servable_core.errors import InvalidArgumentError
-from transforms.plan import Unit, UnitRange
+from transforms.unit_table import Unit, UnitRange
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

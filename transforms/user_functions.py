@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +21,23 @@ def load_function(flag: str, reference: str | None) -> BatchFunction | None:
     """
     if reference is None:
         return None
+    function = import_function(flag, reference, "a function from RecordBatch to RecordBatch")
+    return checked_function(f"{flag}={reference}", function)
+
+
+def import_function(flag: str, reference: str, expected: str) -> Callable[..., Any]:
+    """Imports `package.module:function`.
+
+    Args:
+        flag: Of which it is the value, for messages.
+        reference: The value.
+        expected: What is to be named, for messages.
+
+    Raises:
+        InvalidArgumentError: `reference` has another form, the module fails, or it names nothing
+            callable.
+        NotFoundError: The module cannot be imported, or has no such function.
+    """
     module_name, separator, name = reference.partition(":")
     if not separator or not name or not module_name:
         raise InvalidArgumentError(f"{flag}={reference} is not of the form package.module:function")
@@ -37,9 +55,10 @@ def load_function(flag: str, reference: str | None) -> BatchFunction | None:
         raise NotFoundError(f"{flag}={reference}: the module {module_name!r} has no {name!r}")
     if not callable(function):
         raise InvalidArgumentError(
-            f"{flag}={reference} is {type(function).__name__}, not callable; name a function from RecordBatch to RecordBatch"
+            f"{flag}={reference} is {type(function).__name__}, not callable; name {expected}"
         )
-    return checked_function(f"{flag}={reference}", function)
+    found: Callable[..., Any] = function
+    return found
 
 
 def checked_function(name: str, function: BatchFunction) -> BatchFunction:

@@ -5,7 +5,7 @@ because runners tear idle DoFns down and set them up again.
 """
 
 import atexit
-import logging
+import itertools
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,20 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from servable_core.batching import (
-    BatchingSession,
-    BatchingStatistics,
-    SharedBatchScheduler,
-    SharedBatchSchedulerOptions,
-)
-from servable_core.batching.padding import PaddingOptions
-from servable_core.batching.session_task import SessionTask
-from servable_core.config import BatchingParameters, read_model_batching_parameters
+from servable_core.batching import BatchingSession, BatchingStatistics
+from servable_core.config import BatchingParameters
 from servable_core.errors import FailedPreconditionError
 from servable_core.lifecycle import ServableId, ServableRequest
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.executor import start_thread
-from servable_core.runtime.memory import is_memory_short
 from servable_core.servables.saved_model.bundle import SavedModelBundle
 from servable_core.servables.saved_model.loader import create_saved_model_loader
 from servable_core.servables.saved_model.options import SavedModelOptions, parse_devices
@@ -44,12 +36,9 @@ from servable_core.servables.saved_model.tensorflow_runtime import (
 from servable_core.servables.saved_model.warmup import WarmupOptions
 from servable_core.servables.signature import SignatureSpec
 from servable_core.server_core import PinnedModels, ServerCore, ServerCoreOptions
-from transforms.batching_options import (
-    BatchingOptions,
-    batching_parameters,
-    create_batching_options,
-)
+from transforms.batching_options import batching_parameters
 from transforms.batching_report import UnreportedCounters, counters
+from transforms.byte_budget import ByteBudget
 from transforms.execution import (
     ExecutionOptions,
     batch_threads,
@@ -57,11 +46,9 @@ from transforms.execution import (
     tensorflow_threads,
 )
 from transforms.heads import find_heads, predict_heads
-from transforms.input_batch import concat_arrays
 from transforms.plan import PinnedModel, Plan
 from transforms.storage import file_system_for
-
-_logger = logging.getLogger(__name__)
+from transforms.worker_sessions import SessionKey, SessionRequest, WorkerSessions
 
 GRACE_SECS = 60.0
 _CLOSE_PATIENCE_SECS = 10.0
@@ -104,27 +91,6 @@ def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreCon
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionRequest:
-    """What makes two sessions the same.
-
-    Attributes:
-        model: The version.
-        signature_name: Its signature.
-        outputs: Outputs wanted.
-        batch_size: Rows of a batch to start with, where no size is given.
-        padding: How its ragged inputs are padded.
-        is_ragged: Whether it has any.
-    """
-
-    model: PinnedModel
-    signature_name: str
-    outputs: tuple[str, ...]
-    batch_size: int
-    padding: PaddingOptions
-    is_ragged: bool
-
-
 class WorkerCore:
     """Loaded models behind a manager, and the sessions that batch for them. Thread-safe.
 
@@ -133,6 +99,7 @@ class WorkerCore:
         num_batch_threads: Model calls at a time.
         model_loads: What each model took: `load_secs` and `warmup_secs`.
         counters: What its batching has done since somebody asked.
+        in_flight: The bytes of rows that its units have read and not written.
     """
 
     def __init__(self, config: WorkerCoreConfig) -> None:
@@ -162,14 +129,19 @@ class WorkerCore:
             options=ServerCoreOptions(),
         )
         self.num_batch_threads = num_threads
-        self._num_gpus = gpus
         self.token = uuid.uuid4().hex
-        self._scheduler: SharedBatchScheduler[SessionTask] = SharedBatchScheduler(
-            _scheduler_options(config.execution, num_threads)
+        self.in_flight = ByteBudget(config.execution.max_in_flight_bytes)
+        self._sessions = WorkerSessions(
+            self.predict,
+            execution=config.execution,
+            merges_tasks=config.merges_tasks,
+            isolates_all_rows=config.isolates_all_rows,
+            num_batch_threads=num_threads,
+            num_gpus=gpus,
         )
-        self._lock = threading.Lock()
-        self._sessions: dict[str, BatchingSession] = {}  # Guarded by _lock.
-        self.counters = UnreportedCounters(lambda: counters(self.statistics().values()))
+        self.counters = UnreportedCounters(
+            lambda: counters(itertools.chain(*self.statistics().values()))
+        )
         self.model_loads = {str(each): self._load_times(each) for each in pinned}
 
     def signature(self, model: PinnedModel, name: str) -> SignatureSpec:
@@ -177,22 +149,6 @@ class WorkerCore:
         with self._handle(model.servable_id) as handle:
             signatures = handle.servable.signatures
             return find_heads(signatures, name, str(model.servable_id), remedy="ask for another")
-
-    def batching_parameters(self, model: PinnedModel) -> BatchingParameters:
-        """Returns what flags and files say of batching for a model.
-
-        Raises:
-            InvalidArgumentError: The model's own file is broken, or does not go with the flags.
-        """
-        own = read_model_batching_parameters(model.path, file_system=file_system_for(model.path))
-        parameters = batching_parameters(self._config.execution, own)
-        if parameters.ignored_fields:
-            _logger.warning(
-                "%s: batching parameters without effect: %s",
-                model.servable_id,
-                ", ".join(parameters.ignored_fields),
-            )
-        return parameters
 
     def predict(
         self,
@@ -208,31 +164,29 @@ class WorkerCore:
                 servable.signatures, signature_name, inputs, outputs, servable.predict
             )
 
+    def batching_parameters(self, model: PinnedModel) -> BatchingParameters:
+        """Returns what flags and files say of batching for a model.
+
+        Raises:
+            InvalidArgumentError: The model's own file is broken, or does not go with the flags.
+        """
+        return self._sessions.batching_parameters(model)
+
     def session(self, request: SessionRequest) -> BatchingSession:
         """Returns the one session for equal requests, made on first use.
 
         Raises:
             InvalidArgumentError: What files and flags say of batching does not go together.
         """
-        key = _session_key(request)
-        with self._lock:
-            if key not in self._sessions:
-                self._sessions[key] = self._create_session(request)
-            return self._sessions[key]
+        return self._sessions.session(request)
 
-    def statistics(self) -> dict[str, BatchingStatistics]:
-        """Returns what each session has done so far, by model and signature."""
-        with self._lock:
-            sessions = list(self._sessions.values())
-        return {session.name: session.statistics() for session in sessions}
+    def statistics(self) -> dict[SessionKey, list[BatchingStatistics]]:
+        """Returns what the sessions of each signature have done so far."""
+        return self._sessions.statistics()
 
     def close(self) -> None:
         """Drains the batches and unloads the models; idempotent."""
-        with self._lock:
-            sessions = list(self._sessions.values())
-        for session in sessions:  # each may have a thread of its own, which watches its calls
-            session.close()
-        self._scheduler.close()
+        self._sessions.close()
         self._server_core.close()
 
     def __enter__(self) -> Self:
@@ -256,55 +210,6 @@ class WorkerCore:
                 "load_secs": round(handle.servable.load_secs, 6),
                 "warmup_secs": round(handle.servable.warmup_secs, 6),
             }
-
-    def _create_session(self, request: SessionRequest) -> BatchingSession:
-        model, signature_name = request.model, request.signature_name
-
-        def run(inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
-            # A handle for each batch: it is never kept.
-            return self.predict(model, signature_name, inputs, request.outputs)
-
-        options = self._batching_options(request)
-        return BatchingSession(
-            run,
-            self._scheduler,
-            options.queue,
-            name=f"{model.servable_id}:{signature_name}",
-            run_options=options.run,
-            max_batch_cells=options.max_batch_cells,
-            calibration=options.calibration,
-            concat=concat_arrays,
-            is_memory_short=is_memory_short,
-        )
-
-    def _batching_options(self, request: SessionRequest) -> BatchingOptions:
-        return create_batching_options(
-            self._config.execution,
-            self.batching_parameters(request.model),
-            request.padding,
-            is_ragged=request.is_ragged,
-            hint=request.batch_size,
-            num_threads=self.num_batch_threads,
-            num_gpus=self._num_gpus,
-            merges_tasks=self._config.merges_tasks,
-            isolates_all_rows=self._config.isolates_all_rows,
-        )
-
-
-def _session_key(request: SessionRequest) -> str:
-    """Returns the same for equal requests, which cannot be hashed; sets have no order of their own."""
-    padding = request.padding
-    rest = replace(request, padding=replace(padding, ragged_outputs=frozenset()))
-    return repr((rest, sorted(padding.ragged_outputs)))
-
-
-def _scheduler_options(
-    execution: ExecutionOptions, num_threads: int
-) -> SharedBatchSchedulerOptions:
-    said = execution.batching_parameters
-    name = said.thread_pool_name if said else None
-    default = SharedBatchSchedulerOptions(num_batch_threads=num_threads)
-    return default if not name else replace(default, thread_name_prefix=name)
 
 
 def _model_options(config: WorkerCoreConfig) -> SavedModelOptions:

@@ -194,9 +194,12 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
         """Loads at a time; 0 loads on the thread that steps."""
         return self._basic.num_load_threads
 
-    def set_num_load_threads(self, num_threads: int) -> None:
-        """Changes how many loads run at a time; returns when those under way have ended."""
-        self._basic.set_num_load_threads(num_threads)
+    def set_num_load_threads(self, num_threads: int, *, wait: bool = True) -> None:
+        """Changes how many loads run at a time; returns when those under way have ended.
+
+        Without `wait` it returns at once, and they go on beside new ones.
+        """
+        self._basic.set_num_load_threads(num_threads, wait=wait)
 
     def wait_until_available(
         self, servable_ids: Iterable[ServableId], timeout_secs: float | None = None

@@ -244,15 +244,16 @@ class BasicManager(Manager):
         """Loads at a time; 0 loads on the thread that steps."""
         return self._loads.num_threads
 
-    def set_num_load_threads(self, num_threads: int) -> None:
+    def set_num_load_threads(self, num_threads: int, *, wait: bool = True) -> None:
         """Changes how many loads run at a time; returns when those under way have ended.
 
-        What is requested meanwhile runs on the new threads already.
+        What is requested meanwhile runs on the new threads already. Without `wait` it returns at
+        once, and loads under way go on beside them.
 
         Raises:
             InvalidArgumentError: If `num_threads` is below 0; nothing changes then.
         """
-        self._loads.resize(num_threads)
+        self._loads.resize(num_threads, wait=wait)
 
     def step(self) -> bool:
         """Performs every action that is possible now; returns whether there was any.

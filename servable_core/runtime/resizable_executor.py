@@ -43,11 +43,12 @@ class ResizableExecutor:
                     raise
                 # It was replaced a moment ago: the new one takes the task.
 
-    def resize(self, num_threads: int) -> None:
+    def resize(self, num_threads: int, *, wait: bool = True) -> None:
         """Changes the number of threads; returns when the tasks of the old ones have ended.
 
         Tasks submitted meanwhile run on the new threads, so for a while there are both. Must
-        not be called from a task of the pool.
+        not be called from a task of the pool, unless it does not `wait`: then it returns at once,
+        and the old threads end when their tasks have.
 
         Raises:
             InvalidArgumentError: If `num_threads` is below 0; nothing changes then.
@@ -57,7 +58,7 @@ class ResizableExecutor:
                 return
             old, self._executor = self._executor, create_executor(num_threads, self._name)
             self._num_threads = num_threads
-        old.shutdown()
+        old.shutdown(wait=wait)
 
     def shutdown(self) -> None:
         """Returns when all tasks have ended; none may follow."""

@@ -14,8 +14,9 @@ class ModelOutcome:
     """What has become of a model that was to come up.
 
     Attributes:
-        is_decided: Whether all its versions are available, or something is wrong.
-        error: What is wrong.
+        is_decided: Whether nothing of it is on its way any more: each version is available, or has
+            failed, or is missing.
+        error: What is wrong, as soon as that is known, be the rest decided or not.
     """
 
     is_decided: bool
@@ -27,19 +28,21 @@ def find_outcome(
 ) -> ModelOutcome:
     """Returns what has become of a model, given what its source and its manager know.
 
-    It has come up when every version that it asks for is available; it has failed as soon as one
-    is missing or broken. A version that has yet to come to rest leaves it undecided.
+    A version that loads, or has yet to come to rest, leaves it undecided. One that has failed is
+    decided until it is tried again, for it stays as it is for a while.
     """
     if status is None or not status.is_listed:
         return ModelOutcome(is_decided=False)
     servable_ids = wanted_ids(model, status)
-    for error in map(versions.find_error, servable_ids):
-        if error is not None:
-            return ModelOutcome(is_decided=True, error=error)
-    if status.error is not None:
-        is_decided = not status.settling
-        return ModelOutcome(is_decided, status.error if is_decided else None)
-    return ModelOutcome(is_decided=all(map(versions.is_available, servable_ids)))
+    # Asked once: a version may fail between two questions.
+    errors = {each: versions.find_error(each) for each in servable_ids}
+    is_pending = status.error is not None and bool(status.settling)
+    known = [*errors.values(), None if is_pending else status.error]
+    return ModelOutcome(
+        is_decided=not is_pending
+        and all(errors[each] is not None or versions.is_available(each) for each in servable_ids),
+        error=next((error for error in known if error is not None), None),
+    )
 
 
 def wanted_ids(model: ModelConfig, status: StoragePathStatus) -> list[ServableId]:

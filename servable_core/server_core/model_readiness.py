@@ -62,14 +62,14 @@ class ModelReadiness:
 
     def await_decisions(
         self, config: ServerConfig, names: Collection[str], deadline: float | None
-    ) -> bool:
-        """Waits until these models have come up or failed; returns whether they have in time."""
+    ) -> None:
+        """Waits until nothing of these models is on its way any more, or until `deadline`."""
 
         def is_decided(name: str, versions: VersionOutcomes) -> bool:
             return find_outcome(models[name], self._feed.status(name), versions).is_decided
 
         models = _models_in_order(config, names)
-        return self._has_come(models, is_decided, deadline)
+        self._has_come(models, is_decided, deadline)
 
     def await_calm(self, names: Collection[str], deadline: float | None) -> None:
         """Waits until what the manager was told last of these models is in force.

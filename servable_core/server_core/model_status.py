@@ -43,6 +43,7 @@ class ModelStatus:
         platform: What kind of servable it is.
         versions: Those found or loaded, and those with a label; highest first. One that was
             unloaded is gone from here.
+        present: All that have a directory below the base path, wanted or not; ascending.
         error: What is wrong: with its base path, or with the versions where none is available.
     """
 
@@ -50,6 +51,7 @@ class ModelStatus:
     base_path: str
     platform: str
     versions: tuple[VersionStatus, ...] = ()
+    present: tuple[int, ...] = ()
     error: Exception | None = None
     version_labels: Mapping[str, int] = field(default_factory=dict)
 
@@ -88,6 +90,7 @@ def to_model_status(
         base_path=source.base_path,
         platform=model.platform,
         versions=versions,
+        present=source.present,
         error=source.error or (errors[0] if errors and not is_available else None),
         version_labels=labels,
     )

@@ -28,8 +28,9 @@ class ServerCoreOptions:
     """How a `ServerCore` follows, loads and unloads its models.
 
     Attributes:
-        requires_all_models: Whether the constructor raises the first error; else the core serves
-            what there is, and `statuses` tells of the rest.
+        requires_all_models: Whether the constructor raises the first error, at once; else it waits
+            until each version is available or has failed, the core serves what there is, and
+            `statuses` tells of the rest.
         num_initial_load_threads: Versions loaded at a time until the constructor returns.
         num_load_threads: Versions loaded at a time from then on, while requests are served.
         num_unload_threads: Versions unloaded at a time.

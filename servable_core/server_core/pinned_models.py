@@ -80,8 +80,12 @@ class PinnedFeed(ModelFeed):
         paths = self._models.versions.get(model_name)
         if paths is None:
             return None
+        versions = tuple(sorted(paths))
         return StoragePathStatus(
-            base_path=_base_path(model_name, paths), aspired=tuple(sorted(paths)), is_listed=True
+            base_path=_base_path(model_name, paths),
+            present=versions,
+            aspired=versions,
+            is_listed=True,
         )
 
     @override

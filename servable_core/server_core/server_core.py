@@ -16,7 +16,6 @@ from servable_core.managers.aspired_versions_manager import AspiredVersionsManag
 from servable_core.policies.resource_preserving import ResourcePreservingPolicy
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.event_bus import EventBus
-from servable_core.runtime.executor import start_thread
 from servable_core.runtime.file_system import FileSystem, LocalFileSystem
 from servable_core.servables.platform_registry import PlatformRegistry
 from servable_core.server_core.config_change import (
@@ -143,6 +142,16 @@ class ServerCore:
             return ServableRequest.specific(spec.name, version)
         return ServableRequest(spec.name, spec.version)
 
+    def check_label(self, model_name: str, label: str) -> None:
+        """Checks that requests for a label are answered, as is checked when a label is given.
+
+        Raises:
+            InvalidArgumentError: If there is no such label.
+            FailedPreconditionError: If its version is not available, or not wanted any more.
+        """
+        version = find_version(self._labels, model_name, label)
+        self._readiness.check_labels(self.config, [(label, ServableId(model_name, version))])
+
     def list_available_servable_ids(self) -> list[ServableId]:
         """Returns the ids of all versions that can be obtained, sorted."""
         return self._manager.list_available_servable_ids()
@@ -257,17 +266,16 @@ class ServerCore:
         )
 
     def _load_initial_models(self) -> None:
-        config, num_threads = self.config, self._options.num_load_threads
-        names, readiness = models_by_name(config).keys(), self._readiness
+        config, readiness = self.config, self._readiness
+        names = models_by_name(config).keys()
         deadline = readiness.deadline(self._options.load_timeout_secs)
         if self._options.requires_all_models:
             readiness.await_models(config, names, deadline)
             readiness.check_labels(config, self._labels_to_check({}, labels_of(config)))
-            self._manager.set_num_load_threads(num_threads)
-        elif readiness.await_decisions(config, names, deadline):
-            self._manager.set_num_load_threads(num_threads)
-        else:  # it would wait for the loads that are late
-            start_thread(self._manager.set_num_load_threads, num_threads, name="server-core-resize")
+        else:
+            readiness.await_decisions(config, names, deadline)
+        # Not to wait for loads that are late, or that nobody wants any more.
+        self._manager.set_num_load_threads(self._options.num_load_threads, wait=False)
 
     def _reload(
         self, make_config: Callable[[ServerConfig], ServerConfig], timeout_secs: float | None

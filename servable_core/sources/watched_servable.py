@@ -44,7 +44,8 @@ class StoragePathStatus:
 
     Attributes:
         base_path: Where it looks.
-        aspired: Versions below it that were asked for last, ascending.
+        present: Versions that have a directory below it, ascending.
+        aspired: Those that were asked for last, ascending.
         kept: Versions of a former base path that stay until there is something to aspire to here.
         pending: Why each version that is there, but not complete, is not aspired.
         settling: Those of the pending versions that only have yet to come to rest.
@@ -54,6 +55,7 @@ class StoragePathStatus:
     """
 
     base_path: str
+    present: tuple[int, ...] = ()
     aspired: tuple[int, ...] = ()
     kept: tuple[int, ...] = ()
     pending: Mapping[int, str] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class ServableWatch:
         aspired = tuple(self.aspired)
         return StoragePathStatus(
             base_path=self.servable.base_path,
+            present=tuple(watch.sightings),
             aspired=() if self.keeps_former else aspired,
             kept=aspired if self.keeps_former else (),
             pending=watch.pending,

@@ -15,7 +15,7 @@ from apache_beam.runners.pipeline_context import PipelineContext
 from tests.jobs import read_output, values
 from tests.launch import execute_staged
 from tests.launch.commands import dataflow_args, run_command
-from transforms.plan import read_plan
+from transforms.plan_files import read_plan
 
 MAX_ELEMENT_BYTES = 1024
 

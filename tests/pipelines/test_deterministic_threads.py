@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tests.datasets import write_parquet
 from tests.models import save_scalars
-from transforms.plan import read_plan
+from transforms.plan_files import read_plan
 
 _ROOT = Path(__file__).resolve().parents[2]
 _FUNCTION = """

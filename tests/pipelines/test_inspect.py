@@ -12,6 +12,7 @@ from tests.models import (
     save_examples,
     save_keras_sequential,
     save_linear,
+    save_ragged,
     save_ranks,
     save_scalars,
 )
@@ -177,6 +178,99 @@ class TestBinding:
             "input   examples: string [None] <- serialized Examples"
         )
         assert _section(lines, "version 2")[1] == "input   x: float32 [None] <- x"
+
+
+class TestBindingFlags:
+    """All flags of a job that change how data are bound."""
+
+    @pytest.fixture(name="ragged")
+    def _ragged(self, tmp_path):
+        """Flags of a model with an input of varying length, and data for it."""
+        save_ragged(tmp_path / "m", 1)
+        table = pa.table({"ids": pa.array([[1], [2, 3], None], pa.list_(pa.int32()))})
+        write_parquet(table, tmp_path / "in", [3], 3)
+        given = ["--signature_name=serving_default", f"--input={tmp_path}/in"]
+        derived = ["--input_map=mask=mask(ids)", "--input_map=length=len(ids)"]
+        return [f"--model_base_path={tmp_path}/m", *given, *derived]
+
+    def _report(self, capsys, flags):
+        assert main(["inspect", *flags]) == 0
+        return [each.strip() for each in capsys.readouterr().out.splitlines()]
+
+    def test_lists_of_varying_length_are_padded_if_that_is_asked_for(self, tmp_path, capsys):
+        """`--pad_variable_length_inputs` does it without a mask, as does a file for a server."""
+        save_ragged(tmp_path / "m", 1)
+        table = pa.table({"ids": pa.array([[1], [2, 3]], pa.list_(pa.int32()))})
+        write_parquet(table, tmp_path / "in", [2], 2)
+        (tmp_path / "batching").write_text("pad_variable_length_inputs: true")
+        flags = [f"--model_base_path={tmp_path}/m", f"--input={tmp_path}/in"]
+        flags.append("--signature_name=largest")
+        pads = "--pad_variable_length_inputs"
+        file = f"--batching_parameters_file={tmp_path}/batching"
+        for more, note in ([[], ""], [[pads], " (padded)"], [[file], " (padded)"]):
+            lines = self._report(capsys, [*flags, *more])
+            (line,) = [each for each in lines if each.startswith("input   ")]
+            assert line == f"input   ids: int32 [None, None] <- ids{note}"
+
+    @pytest.mark.parametrize("flag", ["--pad_values=ids=-5", "--length_ladder=4,8"])
+    def test_what_lists_are_padded_with_and_to(self, flag, ragged, capsys):
+        """Values that fit change nothing in the report."""
+        assert self._report(capsys, [*ragged, flag]) == self._report(capsys, ragged)
+
+    @pytest.mark.parametrize(
+        ("flag", "expected"),
+        [
+            ("--pad_values=ids=x", "cannot bind: --pad_values=ids=x: 'x' is no value of ids"),
+            ("--on_null=default:x", "cannot bind: --on_null=default:x: 'x' is no value of column"),
+        ],
+    )
+    def test_values_that_do_not_fit_are_part_of_the_report(self, flag, expected, ragged, capsys):
+        """In the words of `precompute`."""
+        lines = self._report(capsys, [*ragged, flag])
+        assert any(each.startswith(expected) for each in lines)
+
+    @pytest.mark.parametrize(
+        ("flag", "expected"),
+        [
+            ("--pad_values=mask=1", "'mask', which is no input that is padded; there are: ids"),
+            ("--pad_values=ids", "is not of the form tensor=value"),
+            ("--input_map=idz=ids", "'idz', which is no input of it; did you mean 'ids'?"),
+            ("--length_ladder=8,4", "--length_ladder=8,4: rungs of a length ladder must be"),
+            ("--on_null=skip", "--on_null must be error, default:VALUE"),
+            ("--preprocess=none", "--preprocess=none is not of the form package.module:function"),
+        ],
+    )
+    def test_flags_that_make_no_sense_are_refused(self, flag, expected, ragged, capsys):
+        """As `precompute` refuses them."""
+        assert main(["inspect", *ragged, flag]) == 2
+        assert expected in capsys.readouterr().err
+
+    def test_the_columns_that_a_function_adds(self, tmp_path, capsys):
+        """`--preprocess` makes what models are bound to; both are shown."""
+        save_scalars(tmp_path / "m", 1, ["ratio"])
+        write_parquet(pa.table({"a": [1.0], "b": [2.0]}), tmp_path / "in", [1], 1)
+        flags = [
+            f"--input={tmp_path}/in",
+            "--preprocess=tests.pipelines.batch_functions:only_ratio",
+        ]
+        lines = _inspect(capsys, tmp_path / "m", *flags)
+        assert lines[2:7] == [
+            f"input {tmp_path}/in: Parquet, 1 files, 1 rows",
+            "  a: double",
+            "  b: double",
+            "after --preprocess=tests.pipelines.batch_functions:only_ratio",
+            "  ratio: double",
+        ]
+        assert _section(lines, "version 1")[1].startswith("input   ratio: float32 [None] <- ratio")
+
+    def test_several_signatures_as_one(self, tmp_path, capsys):
+        """`--signature_name=a,b` is what a job would run."""
+        save_ranks(tmp_path / "m", 1)
+        lines = _inspect(capsys, tmp_path / "m", "--signature_name=doubled,serving_default")
+        assert _section(lines, "version 1")[:2] == [
+            "signature doubled,serving_default",
+            "input   x: float32 [None]",
+        ]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 import pytest
 
+from pipelines import inspect_config
 from pipelines.cli import main
+from pipelines.model_survey import ModelSurvey, VersionStructure
+from servable_core.lifecycle import ManagerState
+from servable_core.server_core import ModelStatus, VersionStatus
 from tests.models import save_linear
 
 _DATA = "variables/variables.data-00000-of-00001"
@@ -115,6 +119,46 @@ class TestInspect:
         """It is wrong with the model, by name."""
         assert main(["inspect", _write_config(models), "--signature_name=other"]) == 2
         assert "has no signature 'other'" in capfd.readouterr().err
+
+
+class TestStoreThatHangs:
+    """What is told of a model when the time for reading it is over."""
+
+    def _report(self, monkeypatch, models, capfd, *versions):
+        """Returns what is said of `ranker`, of which that much is known, beside a whole model."""
+        words = VersionStructure(path="/words/1", num_files=1, signatures=None)
+        whole = VersionStatus(version=1, state=ManagerState.AVAILABLE)
+        surveys = [
+            ModelSurvey(
+                status=ModelStatus(name="ranker", base_path="/m", platform="", versions=versions),
+                structures={},
+                label_errors={},
+            ),
+            ModelSurvey(
+                status=ModelStatus(name="b", base_path="/b", platform="", versions=(whole,)),
+                structures={1: words},
+                label_errors={},
+            ),
+        ]
+        monkeypatch.setattr(inspect_config, "survey_models", lambda _config: surveys)
+        other = '} config { name: "b" base_path: "b" model_platform: "lookup_table"'
+        return _inspect(capfd, _write_config(models, other))
+
+    def test_its_base_path_was_not_listed(self, monkeypatch, models, capfd):
+        """Nothing is known of its versions."""
+        lines = self._report(monkeypatch, models, capfd)
+        assert lines[1] == "  wrong: /m was not read in 300 seconds: its store does not answer"
+        assert "    complete, 1 files" in lines
+
+    def test_one_of_its_versions_was_not_read(self, monkeypatch, models, capfd):
+        """It is known to be there."""
+        version = VersionStatus(version=3, state=ManagerState.LOADING)
+        lines = self._report(monkeypatch, models, capfd, version)
+        assert lines[1] == "  wrong: /m was not read in 300 seconds: its store does not answer"
+        assert lines[2:4] == [
+            "  version 3",
+            "    not read in 300 seconds: its store does not answer",
+        ]
 
 
 class TestPrecompute:

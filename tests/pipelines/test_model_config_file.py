@@ -131,7 +131,7 @@ class TestInspect:
             ),
             "",
             "model gone: tensorflow, latest version",
-            f"  wrong: base path {models}/gone does not exist or is empty; expected versions below it, such as {models}/gone/1/saved_model.pb",
+            f"  wrong: base path {models}/gone of servable 'gone' does not exist, or holds no files; expected directories like {models}/gone/1 in it",
             "",
             "model words: lookup_table, latest version",
             f"  {models}/words: versions 1",

@@ -16,7 +16,7 @@ from tests.datasets import write_parquet
 from tests.jobs import read_output, values
 from tests.models import call_model, save_batch_facts, save_ragged
 from transforms.execution import ExecutionOptions, batch_threads
-from transforms.worker_core import _scheduler_options
+from transforms.worker_sessions import _scheduler_options
 
 NUM_ROWS = 400
 MATRIX = np.random.default_rng(0).normal(size=(NUM_ROWS, 4)).astype(np.float32)

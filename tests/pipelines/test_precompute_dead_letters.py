@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.job_run import JobFailedError
 from pipelines.options import PrecomputeOptions
-from pipelines.precompute import JobFailedError, run, summary
+from pipelines.precompute import run, summary
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from tests.datasets import to_examples, write_parquet
 from tests.jobs import read_output, run_job
 from tests.models import save_signatures
+from transforms import read_unit
 from transforms.execution import ExecutionOptions
 
 NUM_ROWS = 1000
@@ -255,8 +257,49 @@ class TestBudget:
         assert report.manifest["dead_letters"] == {"predict": 60}
 
 
+class TestDamagedRowGroups:
+    """Two files of 60 rows in row groups of 20; a page of the second group of the last is damaged."""
+
+    @pytest.fixture(name="damaged")
+    def _damaged(self, tmp_path):
+        (tmp_path / "in").mkdir()
+        table = pa.table({"id": range(120), "x": pa.array(_values({})[:120], pa.float32())})
+        write_parquet(table, tmp_path / "in", [60, 60], 20)
+        last = sorted((tmp_path / "in").iterdir())[1]
+        _damage_pages(last, group=1)
+        return last
+
+    def test_other_groups_are_written(self, base, damaged, tmp_path):
+        """The rows of the damaged one are letters, without records, and the job is done."""
+        report = run_job(
+            base,
+            damaged.parent,
+            tmp_path / "out",
+            key="id",
+            model_version="all",
+            on_error="dead_letter",
+        )
+        assert report.manifest["rows"] == 120
+        assert report.manifest["dead_letters"] == {"read": 20}
+        for version in (1, 2):
+            part = tmp_path / "out" / "model_name=limited" / f"model_version={version}"
+            ids = sorted(pq.read_table(part, columns=["id"])["id"].to_pylist())
+            assert ids == [*range(80), *range(100, 120)]
+        letters = _letters(tmp_path / "out")
+        assert [each["source_row"] for each in letters] == list(range(20, 40))
+        assert {each["source_file"] for each in letters} == {str(damaged)}
+        assert {(each["stage"], each["error_code"]) for each in letters} == {("read", "DATA_LOSS")}
+        assert {(each["model_name"], each["record"]) for each in letters} == {(None, None)}
+
+    def test_the_error_names_file_and_group(self, base, damaged, tmp_path):
+        """By default the job stops."""
+        words = f"{damaged} is a corrupt Parquet file: row group 1 cannot be read"
+        with pytest.raises(JobFailedError, match=words):
+            run_job(base, damaged.parent, tmp_path / "out", key="id", model_version="1")
+
+
 class TestUnits:
-    def test_a_file_that_vanished_fails_its_unit_only(self, base, tmp_path):
+    def test_damage_that_cannot_be_put_aside_fails_its_unit_only(self, base, tmp_path, monkeypatch):
         """It is listed, nothing is declared done, and a resumed job tries it again."""
         (tmp_path / "in").mkdir()
         table = pa.table({"id": range(100), "x": pa.array(_values({})[:100], pa.float32())})
@@ -264,6 +307,7 @@ class TestUnits:
         last = sorted((tmp_path / "in").iterdir())[1]
         content = last.read_bytes()
         _damage_pages(last)
+        monkeypatch.setattr(read_unit, "_MAX_LOST_ROWS", 49)
         options = {"key": "id", "model_version": "2", "on_error": "dead_letter", "unit_rows": 50}
         with pytest.raises(JobFailedError, match="1 of 2 units have no valid receipt"):
             run_job(base, tmp_path / "in", tmp_path / "out", **options)
@@ -274,16 +318,14 @@ class TestUnits:
         assert not (tmp_path / "out" / "_SUCCESS").exists()
         stat = last.stat()
         last.write_bytes(content)
-        os.utime(last, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        os.utime(last, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as if it had not changed
         report = run_job(base, tmp_path / "in", tmp_path / "out", if_exists="resume")
         assert read_output(report.output).num_rows == 100
         assert report.manifest["failed_units"] == []
 
 
-def _damage_pages(path):
-    stat = path.stat()
+def _damage_pages(path, group=0):
+    offset = pq.ParquetFile(path).metadata.row_group(group).column(1).data_page_offset
     content = bytearray(path.read_bytes())
-    offset = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
     content[offset : offset + 30] = b"\xff" * 30
     path.write_bytes(bytes(content))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))

@@ -310,7 +310,8 @@ def _read(directory, schema):
     """Returns the batches of all letters in a directory, by way of a plan's units."""
     from transforms.formats.tfrecord import Feature
     from transforms.inputs import find_inputs
-    from transforms.plan import InputFile, Unit
+    from transforms.plan import InputFile
+    from transforms.unit_table import Unit
 
     description = _described(directory)
     files = [

@@ -9,7 +9,7 @@ from pipelines.options import PrecomputeOptions
 from tests.datasets import write_parquet
 from tests.models import save_ragged
 from transforms.execution import ExecutionOptions
-from transforms.plan import write_plan
+from transforms.plan_files import write_plan
 from transforms.planning import make_plan
 from transforms.precompute import METRICS_NAMESPACE, PrecomputeUnits
 from transforms.worker_core import worker_cores

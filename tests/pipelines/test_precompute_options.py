@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli import main
-from pipelines.precompute import JobFailedError
+from pipelines.job_run import JobFailedError
 from servable_core.errors import ServableCoreError
 from tests.datasets import write_parquet, write_tfrecord
 from tests.jobs import read_output, run_job, values

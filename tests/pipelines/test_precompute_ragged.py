@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli import main
-from pipelines.precompute import JobFailedError
+from pipelines.job_run import JobFailedError
 from pipelines.predict import predict
 from tests.datasets import write_parquet
 from tests.jobs import read_output, run_job

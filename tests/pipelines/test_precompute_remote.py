@@ -14,7 +14,7 @@ from tests.datasets import write_parquet, write_tfrecord
 from tests.jobs import read_output, run_job
 from tests.models import save_linear
 from transforms.execution import ExecutionOptions
-from transforms.plan import write_plan
+from transforms.plan_files import write_plan
 from transforms.planning import make_plan
 
 NUM_ROWS = 20_000

@@ -9,7 +9,7 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.precompute import JobFailedError
+from pipelines.job_run import JobFailedError
 from servable_core.errors import InvalidArgumentError
 from tests.jobs import read_output, run_job, values
 from tests.models import call_model, save_scalars

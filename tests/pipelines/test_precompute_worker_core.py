@@ -20,12 +20,8 @@ from tests.models import call_model, save_batch_facts, save_linear
 from tests.pipelines import batch_functions
 from transforms.execution import ExecutionOptions
 from transforms.model_versions import resolve_models
-from transforms.worker_core import (
-    SessionRequest,
-    WorkerCoreCache,
-    WorkerCoreConfig,
-    acquired_core,
-)
+from transforms.worker_core import WorkerCoreCache, WorkerCoreConfig, acquired_core
+from transforms.worker_sessions import SessionKey, SessionRequest
 
 NUM_ROWS = 400
 MATRIX = np.random.default_rng(0).normal(size=(NUM_ROWS, 4)).astype(np.float32)
@@ -109,6 +105,29 @@ def _four_submissions(monkeypatch):
 def _config(base, **options):
     models = tuple(each.pinned for each in resolve_models(str(base), None, AllVersions()))
     return WorkerCoreConfig(models=models, execution=ExecutionOptions(**options))
+
+
+class TestSessions:
+    def test_each_counts_though_they_are_of_one_signature(self, base):
+        """Two requests that differ in their batch size have a session each, and one key."""
+        config = _config(base, num_batch_threads=3)  # no other test's
+        model = config.models[0]
+        with acquired_core(config) as core:
+            for batch_size in (8, 16):
+                request = SessionRequest(
+                    model=model,
+                    signature_name="serving_default",
+                    outputs=("score",),
+                    batch_size=batch_size,
+                    padding=PaddingOptions(),
+                    is_ragged=False,
+                )
+                core.session(request).run({"features": MATRIX[:10]})
+            statistics = core.statistics()
+        key = SessionKey(servable_id=model.servable_id, signature_name="serving_default")
+        assert list(statistics) == [key]
+        assert [each.num_rows for each in statistics[key]] == [10, 10]
+        assert str(key) == "ranker/1:serving_default"
 
 
 class TestJob:

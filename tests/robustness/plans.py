@@ -1,6 +1,8 @@
 """Plans made by hand, for tests that need no job."""
 
-from transforms.plan import ContentOptions, InputFile, PinnedModel, Plan, Unit, UnitRange
+from transforms.content_options import ContentOptions
+from transforms.plan import InputFile, PinnedModel, Plan
+from transforms.unit_table import Unit, UnitRange, UnitTable
 
 
 def piece(file_index, group, num_rows, size_bytes, first_row=0):
@@ -40,7 +42,7 @@ def make_plan(num_units=3, rows=10, versions=(1,)):
             InputFile(path="/data/a.parquet", size_bytes=10**12, mtime_secs=1_700_000_000.123456),
             InputFile(path="s3://bucket/ü b.parquet", size_bytes=5, mtime_secs=0.0),
         ),
-        units=tuple(
+        units=UnitTable.of(
             Unit(index=index, ranges=(piece(0, index, rows, 100), _part(index, rows)))
             for index in range(num_units)
         ),

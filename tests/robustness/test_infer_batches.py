@@ -113,6 +113,34 @@ class TestWindow:
         assert num_done == 20
         assert most_seen == most_in_flight
 
+    def test_none_hands_over_the_oldest_batch(self):
+        """Where the reader waits for room, the oldest batch is waited for, and then given back."""
+        model, given_back = _Model(), []
+        one, two, three = _batches(3)
+
+        def read():
+            yield one
+            yield two
+            model.answer(0)
+            yield None
+            assert given_back == [0]
+            model.answer(1)
+            yield None
+            assert given_back == [0, 1]
+            yield three
+            model.answer(2)
+
+        results = infer_batches(
+            read(),
+            model.submit,
+            window=InFlightWindow(max_batches=9, max_bytes=1 << 20),
+            timeout_secs=10.0,
+            check=lambda: None,
+            give_back=lambda batch: given_back.append(_number(batch)),
+        )
+        assert [_number(each.batch) for each in results] == [0, 1, 2]
+        assert given_back == [0, 1, 2]
+
     def test_finished_batches_are_handed_over_without_waiting_for_a_full_window(self):
         """A fast model's results are not held back."""
         model = _Model(answers_at_once=True)

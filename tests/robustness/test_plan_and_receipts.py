@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from servable_core.errors import FailedPreconditionError
 from tests import memory_file_system as memory
 from tests.robustness.plans import make_plan
-from transforms import plan as plan_module
-from transforms.plan import Unit, UnitRange, read_plan, shared_plan, write_plan
+from transforms import plan_files
+from transforms.plan_files import read_plan, shared_plan, write_plan
+from transforms.receipt_reader import DoneUnits, ReceiptReader, read_receipts
 from transforms.receipts import (
     OutputFile,
     Receipt,
-    ReceiptReader,
     part_path,
     read_receipt,
     receipt_path,
@@ -23,27 +23,15 @@ from transforms.receipts import (
 _PART_BYTES = b"twenty rows, say"
 
 
-_INTEGERS = st.integers(min_value=-1, max_value=2**63 - 1)
-_RANGES = st.builds(UnitRange, **dict.fromkeys(UnitRange.__slots__, _INTEGERS))
-
-
 @pytest.fixture(name="forget_plans", autouse=True)
 def _forget_plans(monkeypatch):
     """Begins with a process that knows no plan, and returns what makes it forget again."""
 
     def forget():
-        monkeypatch.setattr(plan_module, "_known_plans", plan_module._KnownPlans())
+        monkeypatch.setattr(plan_files, "_known_plans", plan_files._KnownPlans())
 
     forget()
     return forget
-
-
-@given(st.lists(st.lists(_RANGES, min_size=1, max_size=3), max_size=5))
-def test_units_survive_their_table(ranges):
-    """Any units come back from the bytes of their table as they were."""
-    units = tuple(Unit(index=i, ranges=tuple(each)) for i, each in enumerate(ranges))
-    table = plan_module._table_bytes(plan_module._unit_columns(units), plan_module._UNIT_COLUMNS)
-    assert plan_module._parse_units(table) == units
 
 
 class TestPlan:
@@ -87,14 +75,14 @@ class TestPlan:
     def test_plan_json_is_written_last(self, tmp_path, monkeypatch):
         """However early planning is cut short, a plan of which a part is missing does not count as one."""
         written = []
-        write_bytes = plan_module.write_bytes
+        write_bytes = plan_files.write_bytes
 
         def watched(root, path, content):
             assert read_plan(str(tmp_path)) is None
             write_bytes(root, path, content)
             written.append(path.rpartition("/")[2])
 
-        monkeypatch.setattr(plan_module, "write_bytes", watched)
+        monkeypatch.setattr(plan_files, "write_bytes", watched)
         write_plan(make_plan(), str(tmp_path))
         assert set(written) == {"units.parquet", "inputs.parquet", "plan.json"}
         assert written[-1] == "plan.json"
@@ -143,7 +131,7 @@ class TestSharedPlan:
         """A process that runs job after job keeps no plan for ever."""
         for index in range(5):
             write_plan(make_plan(num_units=index + 1), str(tmp_path / str(index)))
-        assert len(plan_module._known_plans._plans) == 2
+        assert len(plan_files._known_plans._plans) == 2
         assert len(shared_plan(str(tmp_path / "0")).units) == 1
 
 
@@ -302,11 +290,10 @@ def test_names_sort_by_unit(numbers):
 
 def test_short_names_in_a_long_plan_still_count(tmp_path):
     """A receipt whose name has five digits is found where the plan calls for six."""
-    plan = dataclasses.replace(make_plan(rows=-1), units=make_plan(rows=-1).units[:1] * 100_000)
-    plan = dataclasses.replace(plan, plan_id="p")
+    plan = dataclasses.replace(make_plan(num_units=100_000, rows=-1), plan_id="p")
     write_receipt(_empty(plan, 0), str(tmp_path))
     assert read_receipt(plan, plan.units[0], str(tmp_path)) == _empty(plan, 0)
-    assert ReceiptReader(plan, str(tmp_path)).refresh() == {0: _empty(plan, 0)}
+    assert ReceiptReader(plan, str(tmp_path)).refresh().units == 1
 
 
 def _empty(plan, unit):
@@ -335,29 +322,41 @@ class TestReceiptReader:
 
     def test_nothing_yet(self, long_plan, output):
         """A job that has just begun has no receipts, nor a directory of them."""
-        assert ReceiptReader(long_plan, output).refresh() == {}
+        reader = ReceiptReader(long_plan, output)
+        assert reader.refresh() == DoneUnits()
+        assert list(reader.pending()) == list(range(20))
 
     def test_finds_what_one_by_one_reading_finds(self, long_plan, output):
         """Valid receipts count; foreign, damaged and misnamed files do not."""
-        for unit in (0, 3, 19):
+        for unit in (19, 3, 0):
             write_receipt(_empty(long_plan, unit), output, 20)
         write_receipt(dataclasses.replace(_empty(long_plan, 4), plan_id="x"), output)
         write_receipt(_empty(long_plan, 20), output)  # the plan has no such unit
         for name in ("unit-00005.json", "unit-00006.json.tmp", "units.parquet"):
-            plan_module.write_bytes(output, f"{output}/_units/{name}", b"{")
-        found = ReceiptReader(long_plan, output).refresh()
+            plan_files.write_bytes(output, f"{output}/_units/{name}", b"{")
+        found = [receipt.unit for receipt in read_receipts(long_plan, output)]
         one_by_one = [read_receipt(long_plan, unit, output) for unit in long_plan.units]
-        assert sorted(found) == [0, 3, 19]
-        assert [found.get(unit) for unit in range(20)] == one_by_one
+        assert found == [each.unit for each in one_by_one if each is not None] == [0, 3, 19]
+        reader = ReceiptReader(long_plan, output)
+        assert reader.refresh().units == 3
+        assert list(reader.pending()) == [each for each in range(20) if each not in found]
+
+    def test_two_receipts_of_one_unit(self, long_plan, output):
+        """Under names of different lengths; it counts once."""
+        for num_units in (20, 10**6):
+            write_receipt(_empty(long_plan, 3), output, num_units)
+        assert len(list(read_receipts(long_plan, output))) == 1
+        assert ReceiptReader(long_plan, output).refresh().units == 1
 
     def test_sees_receipts_that_come_later(self, long_plan, output):
         """Each call adds what is new, also a receipt that takes the place of a damaged one."""
         reader = ReceiptReader(long_plan, output)
-        plan_module.write_bytes(output, receipt_path(output, 1), b"{")
+        plan_files.write_bytes(output, receipt_path(output, 1), b"{")
         write_receipt(_empty(long_plan, 0), output)
-        assert sorted(reader.refresh()) == [0]
-        write_receipt(_empty(long_plan, 1), output)
-        assert sorted(reader.refresh()) == [0, 1]
+        assert reader.refresh().units == 1
+        write_receipt(dataclasses.replace(_empty(long_plan, 1), rows_read=0), output)
+        size_bytes = long_plan.units[0].size_bytes + long_plan.units[1].size_bytes
+        assert reader.refresh() == DoneUnits(units=2, rows=0, size_bytes=size_bytes)
 
 
 class TestReceiptReaderRemote:
@@ -374,7 +373,7 @@ class TestReceiptReaderRemote:
             write_receipt(_empty(long_plan, unit), "mem://job")
         reader = ReceiptReader(long_plan, "mem://job")
         for _ in range(3):
-            assert len(reader.refresh()) == 10
+            assert reader.refresh().units == 10
         opens = [memory.opens(receipt_path("mem://job", unit)) for unit in range(20)]
         assert opens == [1] * 10 + [0] * 10
         assert asked == []
@@ -387,7 +386,7 @@ class TestReceiptReaderRemote:
             patch.setattr(memory.MemoryFileSystem, "open", _raise_os_error)
             with pytest.raises(OSError, match="down"):
                 reader.refresh()
-        assert sorted(reader.refresh()) == [0]
+        assert reader.refresh().units == 1
 
 
 def _raise_os_error(*_args, **_more):

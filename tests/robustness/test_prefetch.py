@@ -1,7 +1,9 @@
+import itertools
 import threading
 
 import pytest
 
+from transforms.byte_budget import ByteBudget
 from transforms.prefetch import Prefetcher
 
 _PATIENCE_SECS = 10.0
@@ -36,8 +38,14 @@ class _Source:
             assert self.changed.wait_for(lambda: self.num_made >= num_made, _PATIENCE_SECS)
 
 
-def _prefetcher(source, max_bytes=3, size_bytes=lambda _item: 1):
-    return Prefetcher(source.items(), size_bytes=size_bytes, max_bytes=max_bytes, name="reader")
+def _prefetcher(source, max_bytes=3, size_bytes=lambda _item: 1, budget=None):
+    return Prefetcher(
+        source.items(),
+        size_bytes=size_bytes,
+        max_bytes=max_bytes,
+        budget=budget or ByteBudget(1 << 40),
+        name="reader",
+    )
 
 
 class TestOrder:
@@ -71,6 +79,55 @@ class TestBound:
         """One item is always read ahead, however large, so nothing can block for ever."""
         with _prefetcher(_Source(stop=20), max_bytes=1, size_bytes=lambda _item: 1000) as items:
             assert list(items) == list(range(20))
+
+
+class TestBudget:
+    def test_is_shared(self):
+        """Two readers have the budget between them, and one item more for who comes last."""
+        budget = ByteBudget(6)
+        one, other = _Source(), _Source()
+        with _prefetcher(one, max_bytes=100, budget=budget) as ones:
+            one.wait_for(7)  # the last one waits for room
+            with _prefetcher(other, max_bytes=100, budget=budget):
+                other.wait_for(2)
+                assert (one.num_made, other.num_made, budget.held_bytes) == (7, 2, 7)
+                for item in itertools.islice(ones, 2):
+                    ones.give_back(item)
+                one.wait_for(8)
+                assert budget.held_bytes <= 6
+
+    def test_a_consumer_that_gives_nothing_back_is_told(self):
+        """None comes when its own items use the budget up: to wait for the next would be in vain."""
+        budget = ByteBudget(3)
+        with _prefetcher(_Source(), max_bytes=100, budget=budget) as items:
+            iterator = iter(items)
+            assert [next(iterator) for _ in range(5)] == [0, 1, 2, None, None]
+            items.give_back(0)
+            assert next(iterator) == 3
+            assert next(iterator) is None
+
+    def test_with_nothing_in_hand_it_is_never_told_so(self):
+        """However small the budget, and however many use it, one item at a time gets through."""
+        budget = ByteBudget(1)
+        with (
+            _prefetcher(_Source(stop=200), budget=budget, size_bytes=lambda _item: 9) as ones,
+            _prefetcher(_Source(stop=200), budget=budget, size_bytes=lambda _item: 9) as others,
+        ):
+            for expected, (one, other) in enumerate(zip(ones, others, strict=True)):
+                assert (one, other) == (expected, expected)
+                ones.give_back(one)
+                others.give_back(other)
+        assert expected == 199
+
+    def test_closing_gives_all_back(self):
+        """Also what was read and never taken, and what was taken and never given back."""
+        budget = ByteBudget(4)
+        source = _Source()
+        with _prefetcher(source, max_bytes=100, budget=budget) as items:
+            source.wait_for(5)
+            next(iter(items))
+        assert budget.held_bytes == 0
+        assert not source.thread.is_alive()
 
 
 class TestErrors:

@@ -6,12 +6,48 @@ import pytest
 from servable_core.batching import BatchingStatistics
 from servable_core.batching.auto_batch_size import BatchSizeReport
 from servable_core.batching.batching_statistics import ShapeStatistics
+from servable_core.lifecycle import ServableId
 from transforms.batching_report import UnreportedCounters, counters, merge_workers, to_document
+from transforms.worker_sessions import SessionKey
+
+
+def _key(name):
+    version, signature_name = name.split(":")
+    return SessionKey(servable_id=ServableId("m", int(version[2:])), signature_name=signature_name)
+
+
+def _documents(name, *of_one):
+    # As receipts have it: through JSON.
+    return json.loads(json.dumps(to_document({_key(name): of_one})))
 
 
 def _document(name="m/1:s", **statistics):
-    # As receipts have it: through JSON.
-    return json.loads(json.dumps(to_document({name: BatchingStatistics(**statistics)})))
+    return _documents(name, BatchingStatistics(**statistics))
+
+
+class TestToDocument:
+    def test_several_sessions_of_one_signature_add_up(self):
+        """They were asked for other outputs, say; none of them is left out."""
+        run = ShapeStatistics(num_runs=1, num_rows=8, run_secs=0.5)
+        found = BatchSizeReport(size=64, is_frozen=True, curve={64: 10.4})
+        few = BatchingStatistics(
+            num_batches=1, num_rows=8, max_queue_secs=2.0, ceiling=16, shapes={(8, 0): run}
+        )
+        many = BatchingStatistics(
+            num_batches=2, num_rows=80, max_queue_secs=1.0, batch_size=found, shapes={(8, 0): run}
+        )
+        for of_one in ([few, many], [many, few]):
+            document = _documents("m/1:s", *of_one)["m/1:s"]
+            assert (document["num_batches"], document["num_rows"]) == (3, 88)
+            assert (document["max_queue_secs"], document["ceiling"]) == (2.0, 16)
+            assert document["batch_size"]["size"] == 64
+            merged = merge_workers([("a", {"m/1:s": document})])["m/1:s"]
+            assert [(each["rows"], each["num_runs"]) for each in merged["shapes"]] == [(8, 2)]
+
+    def test_signatures_stay_apart(self):
+        """Of one version or of several."""
+        statistics = {_key(name): [BatchingStatistics()] for name in ("m/1:a", "m/1:b", "m/2:a")}
+        assert list(to_document(statistics)) == ["m/1:a", "m/1:b", "m/2:a"]
 
 
 class TestMergeWorkers:

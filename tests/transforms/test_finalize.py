@@ -8,7 +8,7 @@ from servable_core.errors import DataLossError
 from tests import memory_file_system as memory
 from tests.robustness.plans import make_plan
 from transforms.finalize import SUCCESS_FILE, finalize
-from transforms.plan import write_plan
+from transforms.plan_files import write_plan
 from transforms.receipts import OutputFile, Receipt, part_path, write_receipt
 from transforms.storage import create_file, read_bytes
 

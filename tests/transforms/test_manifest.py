@@ -3,12 +3,15 @@ from dataclasses import replace
 import pytest
 
 from servable_core.batching import BatchingStatistics
+from servable_core.lifecycle import ServableId
 from tests.robustness.plans import make_plan
 from transforms.batching_report import to_document
-from transforms.manifest import create_manifest
+from transforms.manifest import JobTally
 from transforms.receipts import OutputFile, Receipt
 from transforms.stage_times import TimedStage
+from transforms.worker_sessions import SessionKey
 
+_KEY = SessionKey(servable_id=ServableId("ranker", 1), signature_name="s")
 _PLAN = make_plan(num_units=4, rows=10)
 
 
@@ -26,16 +29,23 @@ def _receipt(unit, *, started=0.0, ended=4.0, run_secs=0.0, num_batches=1, **fie
         started_secs=started,
         ended_secs=ended,
         peak_rss_bytes=unit,
-        batching=to_document({"ranker/1:s": statistics}),
+        batching=to_document({_KEY: [statistics]}),
         **fields,
     )
+
+
+def _manifest(receipts):
+    tally = JobTally(_PLAN)
+    for each in receipts:
+        tally.add(each)
+    return tally.manifest()
 
 
 def test_totals():
     """Rows, bytes, retries and seconds are those of all units; the rate is that of steady time."""
     one = _receipt(0, stage_secs={"read": 1.0, "write": 0.5}, num_retries=2)
     two = _receipt(1, started=6.0, ended=7.0, stage_secs={"read": 2.0}, num_retries=1)
-    manifest = create_manifest(_PLAN, [one, two])
+    manifest = _manifest([one, two])
     assert (manifest["rows"], manifest["rows_per_sec"]) == (20, 4.0)
     assert (manifest["bytes_read"], manifest["bytes_written"]) == (_PLAN.size_bytes, 14)
     assert manifest["retries"] == 3
@@ -62,7 +72,7 @@ def test_loads_of_the_slowest_worker():
     receipts = [
         _receipt(unit, worker=str(unit), model_loads=each) for unit, each in enumerate(loads)
     ]
-    found = create_manifest(_PLAN, receipts)["model_loads"]
+    found = _manifest(receipts)["model_loads"]
     assert found == {"a/1": loads[1]["a/1"], "b/1": loads[0]["b/1"]}
 
 
@@ -73,7 +83,7 @@ class TestBottleneck:
             _receipt(0, worker="a", num_batch_threads=2, run_secs=7.0),
             _receipt(1, worker="b", num_batch_threads=2, run_secs=7.0, started=4.0, ended=8.0),
         ]
-        found = create_manifest(_PLAN, receipts)["bottleneck"]
+        found = _manifest(receipts)["bottleneck"]
         assert (found["stage"], found["share"]) == ("run", 14.0 / 16.0)
 
     def test_units_side_by_side_share_the_threads(self):
@@ -82,12 +92,12 @@ class TestBottleneck:
             _receipt(unit, worker="a", num_batch_threads=2, run_secs=7.0, num_batches=unit)
             for unit in range(2)
         ]
-        found = create_manifest(_PLAN, receipts)["bottleneck"]
+        found = _manifest(receipts)["bottleneck"]
         assert (found["stage"], found["share"]) == ("run", 7.0 / 8.0)
 
     def test_receipts_of_an_older_version(self):
         """They lack the figures, so nothing is said, and nothing fails."""
-        assert create_manifest(_PLAN, [_receipt(0)])["bottleneck"] is None
+        assert _manifest([_receipt(0)])["bottleneck"] is None
 
 
 class TestLineage:
@@ -97,14 +107,14 @@ class TestLineage:
         first = _receipt(3, started=1.0, command_line="first", packages=old)
         later = _receipt(0, started=5.0, command_line="resume", packages=new)
         again = replace(later, unit=1, started_secs=6.0)
-        assert create_manifest(_PLAN, [later, again, first])["lineage"] == {
+        assert _manifest([later, again, first])["lineage"] == {
             "command_lines": ["first", "resume"],
             "packages": [old, new],
         }
 
     def test_not_from_a_command_line(self):
         """A job that Python code started has no command, which is left out."""
-        lineage = create_manifest(_PLAN, [_receipt(0)])["lineage"]
+        lineage = _manifest([_receipt(0)])["lineage"]
         assert lineage == {"command_lines": [], "packages": []}
 
 
@@ -112,5 +122,5 @@ class TestLineage:
 def test_dead_letters_add_up_by_stage(units):
     """Also where units have letters of different stages."""
     receipts = [_receipt(unit, dead_letters={"bind": 1, f"s{unit}": 2}) for unit in units]
-    found = create_manifest(_PLAN, receipts)["dead_letters"]
+    found = _manifest(receipts)["dead_letters"]
     assert found == {"bind": len(units)} | {f"s{unit}": 2 for unit in units}

@@ -12,11 +12,13 @@ from servable_core.servables.saved_model.tensorflow_runtime import import_tensor
 from servable_core.testing.fake_clock import FakeClock
 from tests.datasets import write_tfrecord
 from transforms import read_unit as read_unit_module
+from transforms.bad_records import Stage
 from transforms.formats import parquet, tfrecord
 from transforms.formats.tfrecord import Feature
-from transforms.plan import InputFile, Unit, UnitRange
+from transforms.plan import InputFile
 from transforms.read_unit import ReadOptions, read_unit
 from transforms.stage_times import StageTimes
+from transforms.unit_table import Unit, UnitRange
 
 _ID = Feature(name="id", value_type=pa.int64(), length=None)
 _OPTIONS = ReadOptions(
@@ -162,6 +164,85 @@ class TestBytes:
         (batch, _) = _read([str(tmp_path / "a.parquet")], options)
         for part, num_rows in ((batch, 50), (batch.slice(10, 20), 10)):
             assert 1000 * num_rows <= part.size_bytes <= 1500 * num_rows
+
+
+class TestDamagedRowGroups:
+    """Three row groups of 50 rows, the second of them damaged."""
+
+    @pytest.fixture(name="path")
+    def _path(self, tmp_path):
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"id": range(150)}), path, row_group_size=50, use_dictionary=False)
+        offset = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+        content = bytearray(path.read_bytes())
+        content[offset : offset + 30] = b"\xff" * 30
+        path.write_bytes(bytes(content))
+        return str(path)
+
+    def _read(self, path, first_group=0, end_group=3, num_rows=150, **changes):
+        options = {"input_format": "parquet", "with_records": False, "on_error": "dead_letter"}
+        part = UnitRange(
+            file_index=0,
+            first_group=first_group,
+            end_group=end_group,
+            first_row=50 * first_group,
+            num_rows=num_rows,
+            size_bytes=1,
+        )
+        bad = []
+        batches = list(
+            read_unit(
+                Unit(index=0, ranges=(part,)),
+                [InputFile(path=path, size_bytes=1, mtime_secs=0.0)],
+                replace(_OPTIONS, **(options | changes)),
+                bad.extend,
+            )
+        )
+        return batches, bad
+
+    @pytest.mark.parametrize("fixed_rows", [False, True])
+    def test_each_row_is_a_bad_record(self, path, fixed_rows):
+        """Rows keep their numbers; those of the damaged group are told one by one, without record."""
+        batches, bad = self._read(path, fixed_rows=fixed_rows)
+        good = [*range(50), *range(100, 150)]
+        assert _ids(batches) == good
+        assert _sources(batches) == [(path, row) for row in good]
+        assert [each.source_row for each in bad] == list(range(50, 100))
+        for each in bad:
+            assert (each.source_file, each.stage, each.code) == (path, Stage.READ, "DATA_LOSS")
+            assert each.message.startswith("row group 1 cannot be read: ")
+            assert (each.record, each.byte_offset) == (None, None)
+
+    @pytest.mark.parametrize("num_rows", [1, 50, 51, 99, 100, 101, 149])
+    def test_only_wanted_rows_count(self, path, num_rows):
+        """With a limit, rows and bad records are as many as it says."""
+        batches, bad = self._read(path, num_rows=num_rows)
+        seen = [*_ids(batches), *(each.source_row for each in bad)]
+        assert sorted(seen) == list(range(num_rows))
+
+    def test_in_a_unit_of_its_own(self, path):
+        """A unit may have no good row."""
+        batches, bad = self._read(path, 1, 2, 50)
+        assert batches == []
+        assert len(bad) == 50
+
+    def test_sample(self, path):
+        """Bad records are sampled as rows are."""
+        batches, bad = self._read(path, sample=0.5)
+        alone, _ = self._read(path, 0, 1, 50, sample=0.5)
+        assert _ids(batches)[: len(_ids(alone))] == _ids(alone)
+        assert 0 < len(bad) < 50
+
+    def test_fail(self, path):
+        """By default it is an error that names file and row group."""
+        with pytest.raises(DataLossError, match=f"^{path} is .* row group 1 cannot be read"):
+            self._read(path, on_error="fail")
+
+    def test_more_rows_than_can_be_listed(self, path, monkeypatch):
+        """What would take too much memory fails the unit."""
+        monkeypatch.setattr(read_unit_module, "_MAX_LOST_ROWS", 49)
+        with pytest.raises(DataLossError, match="its 50 rows are more than the 49 that"):
+            self._read(path)
 
 
 class TestGzipIsTold:

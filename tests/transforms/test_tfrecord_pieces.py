@@ -56,7 +56,7 @@ def _read(files, pieces, bounds=None, options=None, bad=None):
     )
     units = cut_units(pieces, bounds or UnitBounds(max_bytes=1000))
     bad = [] if bad is None else bad
-    batches = [each for unit in units for each in read_unit(unit, inputs, read_options, bad.append)]
+    batches = [each for unit in units for each in read_unit(unit, inputs, read_options, bad.extend)]
     rows = [row for each in batches for row in each.columns.to_pylist()]
     return [row["id"] for row in rows], [(row["source_file"], row["source_row"]) for row in rows]
 

@@ -5,6 +5,7 @@ of text an empty text. Quoted fields may contain commas, quotes (doubled) and ne
 cannot be entered in the middle, and is read whole.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,21 @@ import pyarrow.csv as pcsv
 from servable_core.batching.row_isolation import run_isolated
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
-from transforms.formats.text_files import FAIL, TextFile, bad_line, open_text, settle
+from transforms.formats.text_escapes import (
+    EscapedStream,
+    escaped_rows,
+    has_escapes,
+    unescape,
+    unescape_values,
+)
+from transforms.formats.text_files import (
+    FAIL,
+    CutOffError,
+    bad_line,
+    open_text,
+    settle,
+    up_to_the_cut,
+)
 from transforms.input_batch import InputBatch, only_rows
 from transforms.row_numbers import numbers_between, origins_of
 
@@ -28,6 +43,7 @@ _HEAD_BYTES = 1 << 20
 _PEEKED_BYTES = 4096
 _FIRST_LINE = 2  # Arrow counts the header as line 1
 _QUOTED_ROW = re.compile(r"(?<=, got )(\d+):.*")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 # Number, what is wrong with it, and its text.
 _Row = tuple[int, str, bytes]
 _INFERRED = (pa.int64(), pa.float64(), pa.bool_(), pa.string(), pa.binary(), pa.null())
@@ -44,28 +60,64 @@ def read_schema(path: str) -> pa.Schema:
     """
     _check_text(path)
     with open_text(path) as file, _csv_errors(path):
-        reader = _open(file, _HEAD_BYTES, None, [])
+        text = EscapedStream(file.stream)
+        reader = _open(text, _HEAD_BYTES, None, [])
+        names = reader.schema.names
+        if any(has_escapes(name.encode()) for name in names):
+            raise _no_csv(path, "its header is not UTF-8")
+        types = reader.schema.types
+        if text.has_escapes:
+            first = next(iter(reader), _no_rows(reader.schema))
+            types = [_type_of(column) for column in first.columns]
         return pa.schema(
             [
-                (field.name, field.type if field.type in _INFERRED else pa.string())
-                for field in reader.schema
+                (name, data_type if data_type in _INFERRED else pa.string())
+                for name, data_type in zip(names, types, strict=True)
             ]
         )
 
 
+def _type_of(values: pa.Array) -> pa.DataType:
+    """Returns the type of a column as it was guessed; where some values are not UTF-8, of the others.
+
+    Unless these are text: bytes that are no text are then as good.
+    """
+    if not pa.types.is_string(values.type):
+        return values.type
+    is_text = pc.invert(escaped_rows(values))
+    if pc.all(is_text).as_py():
+        return values.type
+    rest = values.filter(is_text)
+    if rest.null_count < len(rest):
+        for data_type in (pa.int64(), pa.float64(), pa.bool_()):
+            try:
+                rest.cast(data_type)
+            except pa.ArrowInvalid:
+                continue
+            return data_type
+    return pa.binary()
+
+
 def _check_text(path: str) -> None:
-    """Checks that the file is not binary, of which Arrow would make the oddest columns."""
+    """Checks that the file does not begin as a binary one, of which Arrow would make odd columns.
+
+    In a later line such bytes are damage to that line.
+    """
     with open_text(path) as file:
-        if b"\0" in file.stream.read(_PEEKED_BYTES):
+        header = file.stream.read(_PEEKED_BYTES).lstrip(b"\r\n").partition(b"\n")[0]
+        if _CONTROL.search(header):
             raise DataLossError(
                 f"{path} cannot be read as CSV: it is binary, or not UTF-8. Give --input_format if it is something else"
             )
 
 
 def count_rows(path: str, at_most: int) -> int:
-    """Returns the number of rows, good and bad, but no more than `at_most`."""
+    """Returns the number of rows, good and bad, but no more than `at_most`.
+
+    Rows that cannot be told from one another count as one.
+    """
     num_rows = 0
-    for batch in _read(path, pa.schema([])):
+    for batch in up_to_the_cut(_read(path, pa.schema([])), path, 0):
         num_rows += batch.num_rows + len(batch.bad_records)
         if num_rows >= at_most:
             return at_most
@@ -86,9 +138,10 @@ def read_batches(
 
     Raises:
         InvalidArgumentError: A row is bad, with "fail".
-        DataLossError: The file is damaged, or a column is missing.
+        CutOffError: The file is damaged so that rows are lost, with "fail".
+        DataLossError: A column is missing.
     """
-    return settle(_read(path, schema), num_rows, on_error)
+    return settle(_read(path, schema), path, 0, num_rows, on_error)
 
 
 def _read(path: str, schema: pa.Schema) -> Iterator[InputBatch]:
@@ -96,9 +149,11 @@ def _read(path: str, schema: pa.Schema) -> Iterator[InputBatch]:
     names = schema.names or read_schema(path).names
     invalid: list[_Row] = []  # with a wrong number of fields; the reader puts them in here
     with open_text(path) as file, _csv_errors(path):
-        reader = _open(file, _BLOCK_BYTES, dict.fromkeys(names, pa.binary()), invalid)
+        text = EscapedStream(file.stream)
+        reader = _open(text, _BLOCK_BYTES, dict.fromkeys(names, pa.binary()), invalid)
         row = position = 0
-        for texts in reader:
+        for found in reader:
+            texts = _unescaped(found) if text.has_escapes else found
             last, position = position, file.position()
             malformed = _take_before(invalid, row, texts.num_rows)
             rows = numbers_between(
@@ -117,22 +172,30 @@ def _read(path: str, schema: pa.Schema) -> Iterator[InputBatch]:
             yield InputBatch(columns=_no_rows(schema), bad_records=bad_records)
 
 
+def _unescaped(texts: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [unescape_values(each) for each in texts.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=texts.schema)
+
+
 def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema) if schema.names else only_rows(0)
 
 
 def _open(
-    file: TextFile, block_bytes: int, columns: Mapping[str, pa.DataType] | None, invalid: list[_Row]
+    text: EscapedStream,
+    block_bytes: int,
+    columns: Mapping[str, pa.DataType] | None,
+    invalid: list[_Row],
 ) -> pcsv.CSVStreamingReader:
     """Opens the file for reading `columns`; with none, types are guessed."""
 
     def skip(row: pcsv.InvalidRow) -> str:
         words = f"it has {row.actual_columns} fields, but the header has {row.expected_columns}"
-        invalid.append((row.number - _FIRST_LINE, words, row.text.encode()))
+        invalid.append((row.number - _FIRST_LINE, words, unescape(row.text.encode())))
         return "skip"
 
     return pcsv.open_csv(
-        file.stream,
+        pa.PythonFile(text, mode="r"),
         read_options=pcsv.ReadOptions(block_size=block_bytes, use_threads=False),
         parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pcsv.ConvertOptions(
@@ -204,8 +267,16 @@ def _parsed(strings: pa.Array, field: pa.Field) -> pa.Array:
 
 def _as_json(texts: pa.RecordBatch, row: int) -> bytes:
     (fields,) = texts.slice(row, 1).to_pylist()
-    text = {name: each and each.decode("utf-8", "replace") for name, each in fields.items()}
+    text = {name: None if each is None else _text(each) for name, each in fields.items()}
     return json.dumps(text, ensure_ascii=False).encode()
+
+
+def _text(value: bytes) -> str | dict[str, str]:
+    """Returns a field as JSON has it: bytes as a model server's REST takes them."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}
 
 
 @contextmanager
@@ -213,14 +284,21 @@ def _csv_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError) as error:
-        words = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else _words(error)
-        raise DataLossError(
-            f"{path} cannot be read as CSV: {words}; it must have a header line. Give --input_format if it is something else"
-        ) from error
+        if "straddling object" in str(error):
+            raise CutOffError(
+                f"{path} cannot be read as CSV: a row is longer than {_BLOCK_BYTES >> 20} MiB; is a quote never closed?"
+            ) from error
+        raise _no_csv(path, _words(error)) from error
+
+
+def _no_csv(path: str, words: str) -> DataLossError:
+    return DataLossError(
+        f"{path} cannot be read as CSV: {words}; it must have a header line. Give --input_format if it is something else"
+    )
 
 
 def _words(error: Exception) -> str:
-    if "straddling object" in str(error):
-        return f"a row is longer than {_BLOCK_BYTES >> 20} MiB; is a quote never closed?"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
     message = _QUOTED_ROW.sub(r"\1", str(error).strip("'\"").split("\n", 1)[0]).rstrip(". ")
     return "".join(sign for sign in message if sign.isprintable())

@@ -16,13 +16,15 @@ import pyarrow.json as pj
 from servable_core.batching.row_isolation import Segment, run_isolated
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
-from transforms.formats.text_files import FAIL, bad_line, open_text, settle
+from transforms.formats.json_depth import is_nested_deeper
+from transforms.formats.text_files import FAIL, CutOffError, bad_line, open_text, settle
 from transforms.formats.text_types import common_type
 from transforms.input_batch import InputBatch, only_rows
 from transforms.row_numbers import numbers_between, origins_of
 
 _BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 256 << 20
+_MAX_DEPTH = 100
 _NEWLINE = ord("\n")
 _SPACE = ord(" ")
 _ROW_IN_BLOCK = re.compile(r" in row \d+$")
@@ -83,13 +85,19 @@ def _without_times(data_type: pa.DataType) -> pa.DataType:
 
 
 def count_rows(path: str, at_most: int) -> int:
-    """Returns the number of rows, good and bad, but no more than `at_most`."""
+    """Returns the number of rows, good and bad, but no more than `at_most`.
+
+    Rows that cannot be told from one another count as one.
+    """
     num_rows = 0
-    with open_text(path) as file:
-        for block in _blocks(path, file.stream, 0, None):
-            num_rows += _count_lines(block)
-            if num_rows >= at_most:
-                return at_most
+    try:
+        with open_text(path) as file:
+            for block in _blocks(path, file.stream, 0, None):
+                num_rows += _count_lines(block)
+                if num_rows >= at_most:
+                    return at_most
+    except CutOffError:
+        return num_rows + 1
     return num_rows
 
 
@@ -143,10 +151,11 @@ def read_batches(
 
     Raises:
         InvalidArgumentError: A line is bad, with "fail".
-        DataLossError: The file is damaged.
+        CutOffError: The file is damaged so that lines are lost, with "fail".
     """
     batches = _read(path, schema, first_byte, end_byte, first_row)
-    return settle(batches, None if num_rows is None else first_row + num_rows, on_error)
+    end_row = None if num_rows is None else first_row + num_rows
+    return settle(batches, path, first_row, end_row, on_error)
 
 
 def _read(
@@ -191,7 +200,7 @@ def _blocks(
             parts = []
         parts.append(chunk[cut:])
         if sum(map(len, parts)) > _MAX_LINE_BYTES:
-            raise DataLossError(
+            raise CutOffError(
                 f"{path} has a line longer than {_MAX_LINE_BYTES >> 20} MiB, so it is hardly JSON Lines, which have one object on each line"
             )
     if rest := b"".join(parts):
@@ -245,6 +254,8 @@ def _parse(text: bytes, schema: pa.Schema | None) -> pa.Table:
     else:
         options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     text.decode("utf-8")  # Arrow does not look at it
+    if is_nested_deeper(text, _MAX_DEPTH):  # where Arrow recurses until its stack overflows
+        raise pa.ArrowInvalid(f"it is nested deeper than {_MAX_DEPTH} levels")
     if not text.strip():
         return pa.table({}) if schema is None else schema.empty_table()
     return pj.read_json(

@@ -1,26 +1,33 @@
 """Parquet: footers for the plan, row groups as RecordBatches for the workers."""
 
-import io
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
+from transforms.formats.parquet_access import (
+    DATA_ERRORS,
+    corrupt,
+    data_errors,
+    for_reading,
+    may_pass,
+    one_line,
+    open_parquet,
+    open_sized,
+)
 from transforms.formats.parquet_types import (
     ARROW_SCHEMA_KEY,
     as_schema,
-    may_hold_null_lists,
     plain_schema,
-    without_arrow_types,
 )
 from transforms.input_batch import only_rows
-from transforms.storage import file_system_for, is_local
+
+_MAX_HELD_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,16 +62,31 @@ def read_footer(path: str) -> ParquetFooter:
     Raises:
         DataLossError: The file is no Parquet file, is truncated, or its footer is corrupt.
     """
-    with _open_sized(path) as (file, file_bytes):
+    with open_sized(path) as (file, file_bytes):
         metadata = file.metadata
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         rows = [int(group.num_rows) for group in groups]
+        _check_rows(path, file.schema, groups)
         data_bytes = max(0, file_bytes - int(metadata.serialized_size))
         sizes = share_out(data_bytes, [int(group.total_byte_size) for group in groups])
         row_groups = tuple(
             RowGroup(num_rows=each, size_bytes=size) for each, size in zip(rows, sizes, strict=True)
         )
         return ParquetFooter(schema=_last_schema.of(file), row_groups=row_groups)
+
+
+def _check_rows(path: str, columns: Any, groups: Sequence[Any]) -> None:
+    """Checks that the footer agrees with itself on the rows of each group: no checksum covers it."""
+    flat = next(
+        (i for i in range(len(columns)) if not columns.column(i).max_repetition_level), None
+    )
+    for index, group in enumerate(groups):
+        num_values = group.num_rows if flat is None else group.column(flat).num_values
+        if group.num_rows < 0 or num_values != group.num_rows:
+            raise corrupt(
+                path,
+                f"its footer says that row group {index} has {group.num_rows} rows, but column {columns.column(flat or 0).name!r} {num_values} values",
+            )
 
 
 def share_out(total: int, weights: Sequence[int]) -> list[int]:
@@ -107,6 +129,25 @@ class _LastSchema:
 _last_schema = _LastSchema()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DamagedGroup:
+    """A row group that cannot be decoded, so that none of its rows is known.
+
+    Attributes:
+        index: Which of the file's row groups.
+        num_rows: How many rows the footer says it has.
+        reason: Why it cannot be decoded.
+    """
+
+    index: int
+    num_rows: int
+    reason: str
+
+
+class _UndecodableError(Exception):
+    """Row groups cannot be decoded; the message is why."""
+
+
 def read_rows(
     path: str, first_group: int, end_group: int, columns: Sequence[str], batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
@@ -116,90 +157,147 @@ def read_rows(
     the writer has stored some.
 
     Raises:
-        DataLossError: The data cannot be decoded.
+        DataLossError: A row group cannot be decoded; the message names it.
     """
-    groups = list(range(first_group, end_group))
-    with (
-        _open(path) as file,
-        _data_errors(path),
-        _for_reading(path, file, groups, columns) as reader,
-    ):
-        schema = plain_schema(file.schema_arrow)
-        for batch in reader.iter_batches(
-            batch_size=batch_rows, row_groups=groups, columns=list(columns), use_threads=False
-        ):
-            yield as_schema(batch, schema) if columns else only_rows(batch.num_rows)
+    groups = range(first_group, end_group)
+    with _open_groups(path, groups, columns, batch_rows) as reader:
+        try:
+            yield from reader.decode(groups)
+        except _UndecodableError as error:
+            raise corrupt(path, _first_damaged(reader, groups, str(error))) from error
+
+
+def read_good_groups(
+    path: str, first_group: int, end_group: int, columns: Sequence[str], batch_rows: int
+) -> Iterator[pa.RecordBatch | DamagedGroup]:
+    """Yields the rows of those row groups that can be decoded, and in place of others, what is wrong.
+
+    As `read_rows`, but no row of a group comes before all of it has been decoded: columns of which
+    damage has taken some values would pass for others until their ends. What is decoded waits in
+    memory up to 64 MiB; a larger group is decoded twice.
+
+    Raises:
+        DataLossError: The footer cannot be read; or a row group could be decoded once, but not twice.
+    """
+    groups = range(first_group, end_group)
+    with _open_groups(path, groups, columns, batch_rows) as reader:
+        for group in groups:
+            try:
+                held = _decode_whole(reader, group)
+            except _UndecodableError as error:
+                yield DamagedGroup(index=group, num_rows=reader.num_rows(group), reason=str(error))
+                continue
+            try:
+                yield from reader.decode([group]) if held is None else held
+            except _UndecodableError as error:
+                raise corrupt(path, f"row group {group} cannot be read: {error}") from error
+
+
+def _decode_whole(reader: "_GroupReader", group: int) -> list[pa.RecordBatch] | None:
+    """Returns the rows of a group; None if they are too many to be held."""
+    held: list[pa.RecordBatch] = []
+    held_bytes = 0
+    is_held = True
+    for batch in reader.decode([group]):
+        held_bytes += batch.nbytes
+        is_held = is_held and held_bytes <= _MAX_HELD_BYTES
+        if is_held:
+            held.append(batch)
+        else:
+            held.clear()
+    return held if is_held else None
+
+
+def _first_damaged(reader: "_GroupReader", groups: Sequence[int], reason: str) -> str:
+    """Returns which of several row groups cannot be decoded, and why."""
+    for group in groups:
+        try:
+            for _ in reader.decode([group]):
+                pass
+        except _UndecodableError as error:
+            return f"row group {group} cannot be read: {error}"
+    return f"row groups {groups[0]} to {groups[-1]} cannot be read: {reason}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _GroupReader:
+    """An open file, and what is to be read of it."""
+
+    file: pq.ParquetFile
+    schema: pa.Schema
+    columns: Sequence[str]
+    batch_rows: int
+
+    def num_rows(self, group: int) -> int:
+        return int(self.file.metadata.row_group(group).num_rows)
+
+    def decode(self, groups: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """Yields the rows of these groups.
+
+        Raises:
+            _UndecodableError: They cannot be decoded, or are not as many as the footer says.
+        """
+        try:
+            batches = self.file.iter_batches(
+                batch_size=self.batch_rows,
+                row_groups=list(groups),
+                columns=list(self.columns),
+                use_threads=False,
+            )
+            for batch in _exactly(batches, sum(map(self.num_rows, groups))):
+                yield as_schema(batch, self.schema) if self.columns else only_rows(batch.num_rows)
+        except DATA_ERRORS as error:
+            if may_pass(error):
+                raise
+            raise _UndecodableError(one_line(error)) from error
+
+
+def _exactly(batches: Iterator[pa.RecordBatch], num_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yields the batches, the last one only when all have `num_rows` rows together.
+
+    Arrow takes the length of a page from its header, which no checksum covers.
+    """
+    held = None
+    seen = 0
+    for batch in batches:
+        seen += batch.num_rows
+        if held is not None:
+            yield held
+        held = batch
+    if seen != num_rows:
+        raise _UndecodableError(f"it has {seen} rows, but the footer says {num_rows}")
+    if held is not None:
+        yield held
 
 
 @contextmanager
-def _for_reading(
-    path: str, file: pq.ParquetFile, groups: Sequence[int], columns: Sequence[str]
-) -> Iterator[pq.ParquetFile]:
-    """Yields `file`, or where that would fail, the same without the types that Arrow has stored."""
-    if not may_hold_null_lists(file, groups, columns):
-        yield file
-        return
-    with file_system_for(path).open(path) as stream:
-        metadata = without_arrow_types(stream)
-    with _open_sized(path, metadata) as (reader, _):
-        yield reader
+def _open_groups(
+    path: str, groups: Sequence[int], columns: Sequence[str], batch_rows: int
+) -> Iterator[_GroupReader]:
+    with ExitStack() as stack:
+        with data_errors(path):
+            file = stack.enter_context(open_parquet(path))
+            reader = stack.enter_context(for_reading(path, file, groups, columns))
+            schema = plain_schema(file.schema_arrow)
+        yield _GroupReader(file=reader, schema=schema, columns=columns, batch_rows=batch_rows)
 
 
 def read_head(path: str, num_rows: int) -> pa.Table:
-    """Returns the first `num_rows` rows with all columns."""
-    with _open(path) as file:
+    """Returns the first `num_rows` rows with all columns; of row groups that are damaged, none.
+
+    Raises:
+        DataLossError: No row can be decoded.
+    """
+    with open_parquet(path) as file:
         schema = plain_schema(file.schema_arrow)
         num_groups = file.metadata.num_row_groups
-    batches = read_rows(path, 0, num_groups, schema.names, max(1, num_rows))
-    first = next(batches, None)
+    wanted = (path, 0, num_groups, schema.names, max(1, num_rows))
+    try:
+        first = next(read_rows(*wanted), None)
+    except DataLossError:
+        good = (each for each in read_good_groups(*wanted) if isinstance(each, pa.RecordBatch))
+        first = next(good, None)
+        if first is None:
+            raise
     table = pa.Table.from_batches([] if first is None else [first], schema)
     return table.slice(0, num_rows)
-
-
-@contextmanager
-def _open(path: str) -> Iterator[pq.ParquetFile]:
-    with _open_sized(path) as (file, _):
-        yield file
-
-
-@contextmanager
-def _open_sized(
-    path: str, metadata: pq.FileMetaData | None = None
-) -> Iterator[tuple[pq.ParquetFile, int]]:
-    with _data_errors(path):
-        if is_local(path):
-            size_bytes = Path(path).stat().st_size
-            file = pq.ParquetFile(
-                path, metadata=metadata, memory_map=True, page_checksum_verification=True
-            )
-        else:
-            stream = file_system_for(path).open(path)
-            stream.seek(0, io.SEEK_END)
-            size_bytes = stream.tell()
-            file = pq.ParquetFile(
-                stream, metadata=metadata, pre_buffer=True, page_checksum_verification=True
-            )
-    with file:
-        yield file, size_bytes
-
-
-@contextmanager
-def _data_errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataLossError(
-            f"{path} cannot be read as Parquet: {_one_line(error)}; is it complete? Give --input_format if it is something else"
-        ) from error
-    except OSError as error:
-        if error.errno is not None:  # the operating system's, and it may pass
-            raise
-        raise DataLossError(
-            f"{path} is a corrupt Parquet file: {_one_line(error)}; copy or write it again"
-        ) from error
-
-
-def _one_line(error: Exception) -> str:
-    """Returns the first line of Arrow's message, without what it quotes of a corrupt file."""
-    line = str(error).strip().split("\n", 1)[0]
-    return "".join(sign for sign in line if sign.isprintable()).rstrip(". ")

@@ -10,11 +10,15 @@ import pyarrow as pa
 
 from servable_core.errors import Code, DataLossError, InvalidArgumentError
 from transforms.bad_records import BadRecord, Stage
-from transforms.input_batch import InputBatch
+from transforms.input_batch import InputBatch, only_rows
 from transforms.storage import file_system_for, is_local
 
 FAIL, DEAD_LETTER = "fail", "dead_letter"
 _GZIP_MAGIC = b"\x1f\x8b"
+
+
+class CutOffError(DataLossError):
+    """From some place on, the rows of a file cannot be told from one another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +45,7 @@ def open_text(path: str) -> Iterator[TextFile]:
     """Opens the file at `path`.
 
     Raises:
-        DataLossError: The compressed data are damaged or cut off; also while it is read.
+        CutOffError: The compressed data are damaged or cut off; also while it is read.
     """
     with _compression_errors(path), _open_raw(path) as raw:
         is_compressed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
@@ -66,9 +70,9 @@ def _compression_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None:  # the operating system's, and it may pass
-            raise
-        raise DataLossError(
+        if error.errno is not None or type(error) is not OSError:
+            raise  # it is the operating system's, or a store's, and may pass
+        raise CutOffError(
             f"{path} is compressed, and damaged or cut off: {error}; copy or write it again"
         ) from error
 
@@ -87,18 +91,24 @@ def bad_line(path: str, row: int, message: str, record: bytes, offset: int | Non
 
 
 def settle(
-    batches: Iterable[InputBatch], end_row: int | None, on_error: str
+    batches: Iterable[InputBatch], path: str, first_row: int, end_row: int | None, on_error: str
 ) -> Iterator[InputBatch]:
     """Yields the rows before `end_row`, and bad records as they were found, or an error instead.
 
     Args:
         batches: Rows of one file in order, beside all bad records up to the last of them.
+        path: The file.
+        first_row: Number of the first row.
         end_row: Number of the first row that is not wanted; None wants all.
         on_error: FAIL or DEAD_LETTER.
 
     Raises:
         InvalidArgumentError: With FAIL, a wanted row is bad.
+        CutOffError: With FAIL, wanted rows cannot be told from one another. With DEAD_LETTER, they
+            are one bad record together.
     """
+    if on_error != FAIL:
+        batches = up_to_the_cut(batches, path, first_row)
     for batch in batches:
         kept = batch if end_row is None else _before(batch, end_row)
         if on_error == FAIL and kept.bad_records:
@@ -110,6 +120,28 @@ def settle(
             yield kept
         if end_row is not None and (kept is not batch or _last_row(batch) == end_row - 1):
             return
+
+
+def up_to_the_cut(batches: Iterable[InputBatch], path: str, first_row: int) -> Iterator[InputBatch]:
+    """Yields the batches, and in place of a CutOffError a bad record for all rows behind them."""
+    row = first_row
+    try:
+        for batch in batches:
+            row = max(row, _last_row(batch) + 1)
+            yield batch
+    except CutOffError as error:
+        yield InputBatch(columns=only_rows(0), bad_records=(_lost_rows(path, row, error),))
+
+
+def _lost_rows(path: str, row: int, error: CutOffError) -> BadRecord:
+    return BadRecord(
+        source_file=path,
+        source_row=row,
+        byte_offset=None,
+        stage=Stage.READ,
+        code=error.code.name,
+        message=f"this row and all behind it cannot be read, however many they are: {error}",
+    )
 
 
 def _before(batch: InputBatch, end_row: int) -> InputBatch:

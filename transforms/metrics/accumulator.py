@@ -2,21 +2,23 @@
 
 from transforms.metrics.evaluation import Evaluation
 from transforms.metrics.metric_family import States
+from transforms.metrics.state import State
 
-_FEW_BYTES = 1 << 20
+_FEW_BYTES = 64 << 20
 
 
 class Accumulator:
     """Adds up states; not safe for use by several threads.
 
     What was added waits until it is as large as what was merged, so each byte is merged a
-    logarithmic number of times.
+    logarithmic number of times. States are merged by name, and what was merged is let go, so that
+    no more than the largest of them is held twice.
     """
 
     def __init__(self, evaluation: Evaluation) -> None:
-        self._evaluation = evaluation
-        self._merged = evaluation.create()
-        self._waiting: list[States] = []
+        self._states: dict[str, list[State]] = {
+            name: [each] for name, each in evaluation.create().items()
+        }
         self._merged_bytes = 0
         self._waiting_bytes = 0
 
@@ -27,19 +29,19 @@ class Accumulator:
 
     def add(self, states: States) -> None:
         """Adds the states of some rows."""
-        self._waiting.append(states)
-        self._waiting_bytes += _nbytes(states)
+        for name, waiting in self._states.items():
+            waiting.append(states[name])
+        self._waiting_bytes += sum(each.nbytes for each in states.values())
         if self._waiting_bytes > max(self._merged_bytes, _FEW_BYTES):
             self.merged()
 
     def merged(self) -> States:
         """Returns the states of all rows so far."""
-        if self._waiting:
-            self._merged = self._evaluation.merge([self._merged, *self._waiting])
-            self._merged_bytes = _nbytes(self._merged)
-            self._waiting, self._waiting_bytes = [], 0
-        return self._merged
-
-
-def _nbytes(states: States) -> int:
-    return sum(each.nbytes for each in states.values())
+        for name, waiting in self._states.items():
+            if len(waiting) > 1:
+                self._states[name] = [type(waiting[0]).merge(waiting)]
+                waiting.clear()
+        found = {name: each for name, (each,) in self._states.items()}
+        self._merged_bytes = sum(each.nbytes for each in found.values())
+        self._waiting_bytes = 0
+        return found

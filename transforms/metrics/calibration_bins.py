@@ -10,11 +10,13 @@ from transforms.metrics.array_types import Floats
 from transforms.metrics.calibration import expected_calibration_error, max_calibration_error
 from transforms.metrics.estimate import Estimate
 from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.fixed_point import to_words
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknifed_values
 from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.metric_family import MetricValue, States
 from transforms.metrics.ratios import ratio
+from transforms.metrics.slice_sums import Additions, sum_slices
 
 _SUMS = ("weight", "label", "score")
 
@@ -49,16 +51,17 @@ class CalibrationBins:
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the sums over the rows of a batch."""
-        scores, hits = _scores_and_hits(batch)
-        bins = np.minimum((scores * self.num_bins).astype(np.int64), self.num_bins - 1)
-        rows, slices = batch.memberships()
-        versions = np.arange(self.num_versions)[:, None]
-        slices = np.broadcast_to(slices, (self.num_versions, rows.size))
-        keys = self.layout.pack(slices, batch.blocks[rows], versions, bins[:, rows]).ravel()
-        weights = np.broadcast_to(batch.row_weights(), scores.shape)
-        values = np.stack([weights, weights * hits, weights * scores]).reshape(3, -1)
-        who = (rows + versions * batch.num_rows).ravel()
-        return {self.name: FixedSums.of_rows(self.layout, _SUMS, keys, values, who)}
+        return {self.name: sum_slices(self.layout, _SUMS, batch.slices, self._additions(batch))}
+
+    def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
+        for start, chunk in batch.chunks():
+            weights = chunk.row_weights()
+            of_rows = to_words(weights)
+            for version, (scores, hits) in enumerate(_scores_and_hits(chunk)):
+                bins = np.minimum((scores * self.num_bins).astype(np.int64), self.num_bins - 1)
+                cells = (chunk.blocks * self.num_versions + version) * self.num_bins + bins
+                words = [of_rows, to_words(weights * hits), to_words(weights * scores)]
+                yield Additions(start, cells, words)
 
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields the errors, and the points of the reliability diagram."""
@@ -93,11 +96,15 @@ class CalibrationBins:
                 )
 
 
-def _scores_and_hits(batch: EvaluationBatch) -> tuple[Floats, Floats]:
-    """Returns the score of the positive class and the label; of the top class, and if it is right."""
+def _scores_and_hits(batch: EvaluationBatch) -> Iterator[tuple[Floats, Floats]]:
+    """Yields per version the score of the positive class and the label.
+
+    Of several classes, the score of the top one and whether it is right.
+    """
     labels = batch.known_labels()
-    if batch.predictions.ndim == 2:
-        scores = batch.predictions.astype(np.float64)
-        return scores, np.broadcast_to(labels, scores.shape)
-    is_right = batch.predictions.argmax(axis=2) == labels
-    return batch.predictions.max(axis=2).astype(np.float64), is_right.astype(np.float64)
+    for predictions in batch.predictions:
+        if predictions.ndim == 1:
+            yield predictions.astype(np.float64), labels.astype(np.float64)
+        else:
+            is_right = predictions.argmax(axis=1) == labels
+            yield predictions.max(axis=1).astype(np.float64), is_right.astype(np.float64)

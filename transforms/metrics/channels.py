@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from transforms.metrics import drift, ranking
-from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics import drift, float_bins, ranking
+from transforms.metrics.array_types import Booleans, Floats, Integers
 from transforms.metrics.estimate import Estimate
 from transforms.metrics.evaluation_batch import EvaluationBatch
-from transforms.metrics.histogram import Distribution, Histogram, HistogramOptions
+from transforms.metrics.fixed_point import FRACTIONAL_BITS
+from transforms.metrics.histogram import Distribution, Histogram
+from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.jackknife import jackknifed_values
 from transforms.metrics.metric_family import MetricValue, States, of_pairs
 from transforms.metrics.quantile import quantile
 from transforms.metrics.ranking import Bounded
+
+# The least multiple of what weights are rounded to.
+_LEAST_WEIGHT = 2.0**-FRACTIONAL_BITS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +33,7 @@ class Channels:
         labels: Gives 0 or 1 for each row, [distributions, rows].
         num_versions: Versions.
         options: Of the histogram; its channels are versions times distributions.
+        is_paired: Whether the numbers compare a version with the baseline, which has none then.
     """
 
     name: str
@@ -36,6 +42,7 @@ class Channels:
     labels: Callable[[EvaluationBatch], Integers]
     num_versions: int
     options: HistogramOptions
+    is_paired: bool = False
 
     def empty(self) -> States:
         """Returns the distributions of no rows."""
@@ -43,22 +50,18 @@ class Channels:
 
     def of_batch(self, batch: EvaluationBatch) -> States:
         """Returns the distributions of the rows of a batch."""
-        rows, slices = batch.memberships()
-        numbers = self.numbers(batch)[:, :, rows]
-        shape = numbers.shape
-        channels = np.arange(self.options.num_channels).reshape(*shape[:2], 1)
-
-        def spread(column: Any) -> Any:
-            return np.broadcast_to(column, shape).ravel()
-
+        counted = batch if batch.weights is None else batch.where(_has_weight(batch.weights))
+        shape = (self.options.num_channels, counted.num_rows)
+        numbers = float_bins.to_ordered_bits(self.numbers(counted)).reshape(shape)
+        labels = np.tile(self.labels(counted), (self.num_versions, 1))
         found = Histogram.of_rows(
             self.options,
-            slices=spread(slices),
-            channels=spread(channels),
-            numbers=numbers.ravel(),
-            labels=spread(self.labels(batch)[:, rows]),
-            blocks=spread(batch.blocks[rows]),
-            weights=spread(batch.row_weights()[rows]),
+            counted.slices,
+            channels=range(len(self.sub_keys) * self.is_paired, self.options.num_channels),
+            numbers=numbers,
+            labels=labels,
+            blocks=counted.blocks,
+            weights=counted.weights,
         )
         return {self.name: found}
 
@@ -66,8 +69,17 @@ class Channels:
         self, states: Mapping[str, Any], slice_id: int, distribution: int
     ) -> list[Distribution]:
         """Returns one distribution of each version."""
-        channels = range(distribution, self.options.num_channels, len(self.sub_keys))
-        return [states[self.name].distribution(slice_id, each) for each in channels]
+        return [
+            self.of_version(states, slice_id, distribution, each)
+            for each in range(self.num_versions)
+        ]
+
+    def of_version(
+        self, states: Mapping[str, Any], slice_id: int, distribution: int, version: int
+    ) -> Distribution:
+        """Returns one distribution of one version."""
+        histogram: Histogram = states[self.name]
+        return histogram.distribution(slice_id, version * len(self.sub_keys) + distribution)
 
     def on_same_bins(
         self, states: Mapping[str, Any], slice_id: int, distribution: int, version: int
@@ -83,6 +95,11 @@ class Channels:
         for each, one in zip(weights, pair, strict=True):
             each[np.searchsorted(lower, one.lower)] = one.total.sum(axis=0)
         return weights[0], weights[1], pair[0].is_exact
+
+
+def _has_weight(weights: Floats) -> Booleans:
+    """Returns which weights are not rounded to 0."""
+    return weights >= _LEAST_WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,13 +156,11 @@ class Quantiles:
         numbers: The distributions.
         metrics: What each is called.
         shares: Which quantiles, between 0 and 1.
-        is_paired: Whether the numbers themselves compare a version with the baseline.
     """
 
     numbers: Channels
     metrics: tuple[str, ...]
     shares: tuple[float, ...]
-    is_paired: bool = False
 
     def create(self) -> States:
         """Returns the distributions of no rows."""
@@ -158,7 +173,7 @@ class Quantiles:
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields the quantiles."""
         found = self._quantiles(states, slice_id)
-        return of_pairs(found) if self.is_paired else found
+        return of_pairs(found) if self.numbers.is_paired else found
 
     def _quantiles(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         for place, metric in enumerate(self.metrics):
@@ -171,6 +186,6 @@ class Quantiles:
                     slice_id,
                     Bounded(*(np.array(each) for each in zip(*values, strict=True))),
                     np.stack([each.value for each in others], axis=1),
-                    versions[0].block_weights,
+                    versions[-1].block_weights,
                     sub_key=f"quantile={share:g}",
                 )

@@ -8,11 +8,13 @@ import numpy as np
 
 from transforms.metrics.estimate import Estimate
 from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.fixed_point import to_words
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknifed_values
 from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.metric_family import MetricValue, States
 from transforms.metrics.multiclass import CLASS_METRICS, MATRIX_METRICS
+from transforms.metrics.slice_sums import Additions, sum_slices
 
 _SUMS = ("weight",)
 # A matrix for each block would be too large beyond; there are no intervals then.
@@ -53,16 +55,17 @@ class ClassMatrix:
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the matrices of the rows of a batch."""
-        rows, slices = batch.memberships()
-        decided = batch.predictions.argmax(axis=2)[:, rows]
-        labels = batch.known_labels()[rows].astype(np.int64)
-        versions = np.arange(self.num_versions)[:, None]
-        blocks = batch.blocks[rows] % self._blocks
-        slices = np.broadcast_to(slices, decided.shape)
-        keys = self.layout.pack(slices, blocks, versions, labels, decided).ravel()
-        weights = batch.row_weights()[None]
-        who = np.tile(rows, self.num_versions)
-        return {self.name: FixedSums.of_rows(self.layout, _SUMS, keys, weights, who)}
+        return {self.name: sum_slices(self.layout, _SUMS, batch.slices, self._additions(batch))}
+
+    def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
+        for start, chunk in batch.chunks():
+            blocks = chunk.blocks % self._blocks
+            labels = chunk.known_labels().astype(np.int64)
+            words = [to_words(chunk.row_weights())]
+            for version, predictions in enumerate(chunk.predictions):
+                cells = blocks * self.num_versions + version
+                cells = (cells * self.num_classes + labels) * self.num_classes
+                yield Additions(start, cells + predictions.argmax(axis=1), words)
 
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields the metrics of the matrix and of its classes, and its cells."""

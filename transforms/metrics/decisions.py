@@ -13,15 +13,16 @@ from transforms.metrics.confusion import Cells
 from transforms.metrics.delta_method import CellMetric
 from transforms.metrics.estimate import Estimate, Method
 from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.fixed_point import to_words, whole_words
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknife
 from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.metric_family import MetricValue, States
 from transforms.metrics.ratios import ratio
+from transforms.metrics.slice_sums import Additions, sum_slices
 
 _CELLS = 8
 _PSEUDO_ROWS = 2.0
-_SUMS = ("rows", "weight", "squared_weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,7 @@ class TableMetrics:
         paired: Metrics of how the two differ.
         shares: Names of metrics that are shares of all rows.
         agreement: Gives the table of agreement.
+        of_baseline: From a table's cells to those that compare the baseline with itself.
     """
 
     own: Mapping[str, CellMetric]
@@ -41,6 +43,7 @@ class TableMetrics:
     paired: Mapping[str, CellMetric]
     shares: frozenset[str]
     agreement: Callable[[Cells], Cells]
+    of_baseline: Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,7 @@ class Decisions:
         metrics: What is said of them.
         num_versions: Versions.
         num_blocks: Blocks of the jackknife.
+        is_weighted: Whether rows have weights.
         is_clustered: Whether rows are dependent, so that only the jackknife is right.
     """
 
@@ -63,6 +67,7 @@ class Decisions:
     metrics: TableMetrics
     num_versions: int
     num_blocks: int
+    is_weighted: bool = False
     is_clustered: bool = False
 
     @property
@@ -70,32 +75,54 @@ class Decisions:
         """The cells of the sums."""
         return KeyLayout(
             names=("slice", "block", "version", "table", "cell"),
-            sizes=(self.num_blocks, self.num_versions, len(self.sub_keys), _CELLS),
+            sizes=(self.num_blocks, len(self._held), len(self.sub_keys), _CELLS),
         )
+
+    @property
+    def _held(self) -> range:
+        """Versions whose tables are held: the baseline's own follows from any other's."""
+        return range(min(1, self.num_versions - 1), self.num_versions)
+
+    @property
+    def _sums(self) -> tuple[str, ...]:
+        """Names of the sums; unweighted, all are the rows."""
+        return ("rows", "weight", "squared_weight") if self.is_weighted else ("rows",)
 
     def create(self) -> States:
         """Returns the tables of no rows."""
-        return {self.name: FixedSums.empty(self.layout, _SUMS)}
+        return {self.name: FixedSums.empty(self.layout, self._sums)}
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the tables of the rows of a batch."""
-        rows, slices = batch.memberships()
-        cells = self.cells(batch)[:, :, rows]
-        versions = np.arange(self.num_versions)[:, None, None]
-        tables = np.arange(len(self.sub_keys))[:, None]
-        slices, blocks = np.broadcast_to(slices, cells.shape), batch.blocks[rows]
-        keys = self.layout.pack(slices, blocks, versions, tables, cells).ravel()
-        weights = batch.row_weights()
-        added = np.stack([(weights > 0).astype(np.float64), weights, weights * weights])
-        who = np.tile(rows, keys.size // max(rows.size, 1))
-        return {self.name: FixedSums.of_rows(self.layout, _SUMS, keys, added, who)}
+        return {
+            self.name: sum_slices(self.layout, self._sums, batch.slices, self._additions(batch))
+        }
+
+    def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
+        for start, chunk in batch.chunks():
+            weights = chunk.row_weights()
+            words = [whole_words((weights > 0).astype(np.int64))]
+            if self.is_weighted:
+                words += [to_words(weights), to_words(weights * weights)]
+            cells = self.cells(chunk)[self._held.start :]
+            places = chunk.blocks * self._held_tables
+            for table in np.ndindex(cells.shape[:2]):
+                place = np.ravel_multi_index(table, cells.shape[:2])
+                yield Additions(start, (places + place) * _CELLS + cells[table], words)
+
+    @property
+    def _held_tables(self) -> int:
+        return len(self._held) * len(self.sub_keys)
 
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields the metrics of each version and table."""
         sums = states[self.name].dense(slice_id)
         for version in range(self.num_versions):
+            held = sums[:, max(version - self._held.start, 0)]
+            if version < self._held.start:
+                held = np.moveaxis(np.moveaxis(held, 2, -1) @ self.metrics.of_baseline, -1, 2)
             for table, sub_key in enumerate(self.sub_keys):
-                found = _Table(sums[:, version, table])
+                found = _Table(held[:, table])
                 for name, is_difference, estimate in self._estimates(found, version):
                     yield MetricValue(
                         metric=name,
@@ -145,11 +172,13 @@ class Decisions:
 
 
 class _Table:
-    """The sums of one table, [blocks, cells, sums]."""
+    """The sums of one table, [blocks, cells, sums]; of rows alone if these have no weights."""
 
     def __init__(self, sums: Floats) -> None:
-        self._blocks = sums[..., 1]
-        self.rows, self.weights, self.squared_weights = sums.sum(axis=0).T
+        first, last = min(1, sums.shape[-1] - 1), sums.shape[-1] - 1
+        self._blocks = sums[..., first]
+        total = sums.sum(axis=0)
+        self.rows, self.weights, self.squared_weights = total[:, [0, first, last]].T
 
     def leave_one_out(self) -> Floats:
         return self.weights - self._blocks
@@ -185,6 +214,7 @@ BINARY_TABLES = TableMetrics(
     },
     shares=confusion.CONFUSION_SHARES | confusion.FLIP_SHARES | agreement.AGREEMENT_SHARES,
     agreement=agreement.of_decisions,
+    of_baseline=np.eye(_CELLS)[[0, 0, 3, 3, 4, 4, 7, 7]],
 )
 AGREEMENT_TABLES = TableMetrics(
     own={"accuracy": lambda cells: ratio(cells[..., [2, 3, 6, 7]].sum(-1), cells.sum(-1))},
@@ -196,6 +226,7 @@ AGREEMENT_TABLES = TableMetrics(
     paired=agreement.AGREEMENT_METRICS,
     shares=agreement.AGREEMENT_SHARES | {"accuracy"},
     agreement=lambda cells: cells,
+    of_baseline=np.eye(_CELLS)[[0, 0, 0, 0, 6, 6, 6, 6]],
 )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.metrics.array_types import Floats
-from transforms.metrics.ratios import ratio
+from transforms.metrics.equal_mass import equal_mass_groups
 from transforms.metrics.reference_distributions import chi_squared_quantile
 
 _DECILES = 10
@@ -35,13 +35,11 @@ def decile_weights(baseline: Floats, candidate: Floats) -> tuple[Floats, Floats]
         baseline: Weights per bin, numbers ascending.
         candidate: Weights on the same bins.
     """
-    middle = np.cumsum(baseline) - baseline / 2
-    place = ratio(middle * _DECILES, baseline.sum(), default=0)
-    deciles = np.minimum(place.astype(np.int64), _DECILES - 1)
-    used, positions = np.unique(deciles, return_inverse=True)
+    groups = equal_mass_groups(baseline, _DECILES)
+    used = int(groups.max(initial=-1)) + 1
     return (
-        np.bincount(positions, baseline, minlength=used.size).astype(np.float64),
-        np.bincount(positions, candidate, minlength=used.size).astype(np.float64),
+        np.bincount(groups, baseline, minlength=used).astype(np.float64),
+        np.bincount(groups, candidate, minlength=used).astype(np.float64),
     )
 
 

@@ -1,6 +1,8 @@
 """Rows that were predicted by several versions, as columns."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -8,11 +10,13 @@ import pyarrow as pa
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.array_types import Booleans, Floats, Integers
+from transforms.metrics.slice_columns import SliceColumns, slice_columns
 
-NO_SLICE = -1
+# Rows of which a dozen columns of numbers stay in the processor's cache.
+_CHUNK_ROWS = 1 << 15
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluationBatch:
     """Rows, their predictions by each version, and the slices that they are in.
 
@@ -68,23 +72,32 @@ class EvaluationBatch:
             raise InvalidArgumentError("a metric needs labels; name the label column")
         return self.labels
 
-    def memberships(self) -> tuple[Integers, Integers]:
-        """Returns the rows of all slices, one after another, and the slice of each."""
-        rows, columns = np.nonzero(self.slice_ids != NO_SLICE)
-        return rows, self.slice_ids[rows, columns].astype(np.int64)
+    @cached_property
+    def slices(self) -> SliceColumns:
+        """The slices of all rows."""
+        return slice_columns(self.slice_ids)
+
+    def chunks(self) -> Iterator[tuple[int, Self]]:
+        """Yields parts of the batch and where each starts, without copying."""
+        for start in range(0, self.num_rows, _CHUNK_ROWS):
+            yield start, self._taken(slice(start, start + _CHUNK_ROWS))
 
     def where(self, is_kept: Booleans) -> Self:
         """Returns the batch of some of the rows."""
         if is_kept.all():
             return self
+        return self._taken(is_kept)
+
+    def _taken(self, rows: slice | Booleans) -> Self:
+        keys = self.example_keys
+        if keys is not None:
+            keys = keys[rows] if isinstance(rows, slice) else keys.filter(pa.array(rows))
         return replace(
             self,
-            predictions=self.predictions[:, is_kept],
-            slice_ids=self.slice_ids[is_kept],
-            blocks=self.blocks[is_kept],
-            labels=None if self.labels is None else self.labels[is_kept],
-            weights=None if self.weights is None else self.weights[is_kept],
-            example_keys=None
-            if self.example_keys is None
-            else self.example_keys.filter(pa.array(is_kept)),
+            predictions=self.predictions[:, rows],
+            slice_ids=self.slice_ids[rows],
+            blocks=self.blocks[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            example_keys=keys,
         )

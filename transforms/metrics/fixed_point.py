@@ -1,87 +1,135 @@
 """Numbers with 44 fractional bits, in words of 32 bits whose sums are exact in any order.
 
 A number is the sum of its words times 2^(32 j - 44). All words but the last lie in [0, 2^32); the
-last carries the sign, and there are as few words as keep it below 2^40. So equal sums are equal
-bytes, and millions of them add up in int64 before a carry is due.
+last carries the sign, and there are as few words as keep it within 63 bits. So equal sums are
+equal bytes.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.array_types import Floats, Integers
-from transforms.metrics.grouping import Groups, sum_parts
 
 FRACTIONAL_BITS = 44
 _SCALE = float(1 << FRACTIONAL_BITS)
-_WORD_BITS = 32
-_WORD = 1 << _WORD_BITS
-_MAX_LAST_WORD = 1 << 40
+WORD_BITS = 32
+_WORD = 1 << WORD_BITS
+# Adding this to a smaller number leaves it, rounded, in the last bits of the sum.
+_ROUNDER = 1.5 * 2.0**52
+_MAX_QUICK = 2.0**51
+# Numbers whose sizes add up to less need no second word.
+_MAX_ONE_WORD = float(1 << 61)
+# More than a sum of floats is off.
+_ROUNDING = 1 + 2.0**-20
+# The last word is below 2^62, so one with 30 bits or fewer can take in the word before.
+_MAX_FOLDED = 1 << 30
+MAX_LAST_WORD = 1 << 62
 # Six words: the square of the square of an error of 67 million, or of a weight of a million.
 MAX_MAGNITUDE = 2.0**144
 
 
-def sum_rows(groups: Groups, values: Floats, rows: Integers) -> Integers:
-    """Returns the words of the sum for each key, [keys, words], still to be normalised.
+class Words(NamedTuple):
+    """A word of some numbers each.
 
-    Args:
-        groups: The keys.
-        values: Numbers; each is rounded to a multiple of 2^-44.
-        rows: For each position in `groups`, which of the values it adds.
+    Attributes:
+        values: The words.
+        size: What the sum of their absolute values does not exceed.
+    """
+
+    values: Integers
+    size: float
+
+
+def to_words(values: Floats) -> list[Words]:
+    """Returns numbers rounded to multiples of 2^-44, the least word first; none if all are 0.
 
     Raises:
         InvalidArgumentError: A value is not finite, or beyond `MAX_MAGNITUDE`.
     """
-    scaled = np.rint(values * _SCALE)
-    largest = float(np.abs(scaled).max(initial=0.0))
+    if not values.size:
+        return []
+    scaled = values * _SCALE
+    low, high = float(scaled.min()), float(scaled.max())
+    if low == high == 0:
+        return []
+    if -_MAX_QUICK < low <= high < _MAX_QUICK:
+        size = max(-low, high) * scaled.size
+        if size > _MAX_ONE_WORD:
+            size = float(np.abs(scaled).sum()) * _ROUNDING
+        if size <= _MAX_ONE_WORD:
+            return [Words(_rounded(scaled), size + scaled.size)]
+    np.rint(scaled, out=scaled)
+    largest = float(np.abs(scaled).max())
     if not largest <= MAX_MAGNITUDE * _SCALE:
         raise InvalidArgumentError(
             f"a value to sum must be finite and at most 2^144, got {values[~(np.abs(values) <= MAX_MAGNITUDE)][:1]}; scale it"
         )
     words = []
-    for position in reversed(range(_num_words(largest))):
-        part = np.trunc(scaled * 2.0 ** (-_WORD_BITS * position))
-        scaled -= part * 2.0 ** (_WORD_BITS * position)
-        words.append(sum_parts(groups, part[rows]))
-    return np.stack(words[::-1], axis=-1)
+    for position in reversed(range(-(-int(np.frexp(largest)[1]) // WORD_BITS))):
+        part = np.trunc(scaled * 2.0 ** (-WORD_BITS * position))
+        scaled -= part * 2.0 ** (WORD_BITS * position)
+        words.append(Words(part.astype(np.int64), float(_WORD) * part.size))
+    return words[::-1]
 
 
-def _num_words(largest: float) -> int:
-    return max(1, -(-int(np.frexp(largest)[1]) // _WORD_BITS))
+def whole_words(values: Integers) -> list[Words]:
+    """Returns the words of whole numbers below 2^18, as labels."""
+    size = float(values.sum()) * _SCALE
+    return [Words(values << FRACTIONAL_BITS, size)] if size else []
 
 
-def normalise(words: Integers) -> Integers:
-    """Returns the one spelling of sums of words, with as few words as hold all of them."""
-    words = _pad(words, words.shape[-1] + 2)
-    for position in range(words.shape[-1] - 1):
-        words[..., position + 1] += words[..., position] >> _WORD_BITS
-        words[..., position] &= _WORD - 1
-    while words.shape[-1] > 1:
+def _rounded(scaled: Floats) -> Integers:
+    """Returns numbers below 2^51 as integers; quicker than rounding and converting."""
+    scaled += _ROUNDER
+    found = scaled.view(np.int64)
+    found -= np.float64(_ROUNDER).view(np.int64)
+    return found
+
+
+def normalise(words: Integers, min_words: int = 1) -> Integers:
+    """Returns the one spelling of sums of words, with as few words as hold all of them.
+
+    Args:
+        words: [..., words], each within 63 bits.
+        min_words: How many there are at least; more than 1 to match other numbers.
+    """
+    words = _carried(pad(words, max(min_words, words.shape[-1]) + 1))
+    while words.shape[-1] > min_words:
         last = words[..., -1]
-        if np.abs(last).max(initial=0) > _MAX_LAST_WORD >> _WORD_BITS:
+        if last.size and not -_MAX_FOLDED <= last.min() <= last.max() < _MAX_FOLDED:
             break
-        folded = last * _WORD + words[..., -2]
-        if np.abs(folded).max(initial=0) >= _MAX_LAST_WORD:
-            break
-        words = np.concatenate([words[..., :-2], folded[..., None]], axis=-1)
+        words[..., -2] += last << WORD_BITS
+        words = words[..., :-1]
     return words
 
 
-def _pad(words: Integers, num_words: int) -> Integers:
-    missing = num_words - words.shape[-1]
-    return np.concatenate([words, np.zeros((*words.shape[:-1], missing), np.int64)], axis=-1)
+def spread(words: Integers) -> Integers:
+    """Returns the same numbers in words so small that billions of them can be added."""
+    return _carried(pad(words, words.shape[-1] + 1))
 
 
-def align(spellings: list[Integers]) -> list[Integers]:
-    """Returns arrays of words, all with as many words as the longest."""
-    most = max((each.shape[-1] for each in spellings), default=1)
-    return [_pad(each, most) for each in spellings]
+def _carried(words: Integers) -> Integers:
+    """Carries, in place, from each word to the next."""
+    for position in range(words.shape[-1] - 1):
+        words[..., position + 1] += words[..., position] >> WORD_BITS
+        words[..., position] &= _WORD - 1
+    return words
+
+
+def pad(words: Integers, num_words: int) -> Integers:
+    """Returns a copy with zeros as further words."""
+    padded = np.zeros((*words.shape[:-1], num_words), np.int64)
+    padded[..., : words.shape[-1]] = words
+    return padded
 
 
 def to_floats(words: Integers) -> Floats:
     """Returns the numbers as float64, correct to the last bit or two."""
     is_negative = words[..., -1] < 0
-    magnitude = normalise(np.where(is_negative[..., None], -words, words))
+    magnitude = spread(np.where(is_negative[..., None], -words, words))
     value = np.zeros(words.shape[:-1])
     for position in range(magnitude.shape[-1]):
-        value += magnitude[..., position] * 2.0 ** (_WORD_BITS * position - FRACTIONAL_BITS)
+        value += magnitude[..., position] * 2.0 ** (WORD_BITS * position - FRACTIONAL_BITS)
     return np.where(is_negative, -value, value)

@@ -1,8 +1,8 @@
 """Sums of real numbers that do not depend on the order of the rows."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -10,8 +10,12 @@ import pyarrow as pa
 
 from transforms.metrics import fixed_point, state
 from transforms.metrics.array_types import Floats, Integers
-from transforms.metrics.grouping import group, sum_columns
+from transforms.metrics.grouping import sum_columns
 from transforms.metrics.key_layout import KeyLayout
+
+# Numbers that are merged at a time, in all states together.
+_MAX_MERGED = 1 << 22
+_MAX_KEY = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,65 +41,71 @@ class FixedSums:
         state.freeze(self.keys, self.words)
 
     @classmethod
-    def of_rows(
-        cls,
-        layout: KeyLayout,
-        names: tuple[str, ...],
-        keys: Integers,
-        values: Floats,
-        rows: Integers | None = None,
+    def of_cells(
+        cls, layout: KeyLayout, names: tuple[str, ...], keys: Integers, words: Integers
     ) -> Self:
-        """Returns the sums of `values` over equal keys.
+        """Returns the sums that words spell.
 
         Args:
             layout: What the cells are.
             names: Of the sums.
-            keys: Of the additions, in any order.
-            values: [names, rows].
-            rows: For each key, the row that it adds; None where they are the same.
-
-        Raises:
-            InvalidArgumentError: A value is not finite, or too large to be summed.
+            keys: Cells, distinct and in ascending order.
+            words: [cells, names, words], of any spelling.
         """
-        groups = group(keys)
-        added = np.arange(keys.size) if rows is None else rows
-        sums = [fixed_point.sum_rows(groups, each, added) for each in values]
-        words = np.stack(fixed_point.align(sums), axis=1)
-        return cls._of_cells(layout, names, groups.keys, words)
+        is_used = words.any(axis=(1, 2))
+        if not is_used.all():
+            keys, words = keys[is_used], words[is_used]
+        return cls(layout=layout, names=names, keys=keys, words=fixed_point.normalise(words))
 
     @classmethod
     def of_words(
         cls, layout: KeyLayout, names: tuple[str, ...], keys: Integers, words: Integers
     ) -> Self:
         """Returns the sums of words, [rows, names, words], over rows with equal keys."""
+        words = fixed_point.spread(words)
         keys, flat = sum_columns(keys, words.reshape(keys.size, math.prod(words.shape[1:])))
-        cells = flat.reshape(keys.size, len(names), words.shape[-1])
-        return cls._of_cells(layout, names, keys, cells)
-
-    @classmethod
-    def _of_cells(
-        cls, layout: KeyLayout, names: tuple[str, ...], keys: Integers, words: Integers
-    ) -> Self:
-        words = fixed_point.normalise(words)
-        is_used = words.any(axis=(1, 2))
-        return cls(layout=layout, names=names, keys=keys[is_used], words=words[is_used])
+        return cls.of_cells(layout, names, keys, flat.reshape(keys.size, *words.shape[1:]))
 
     @classmethod
     def empty(cls, layout: KeyLayout, names: tuple[str, ...]) -> Self:
         """Returns the sums over no rows."""
         none = np.zeros(0, dtype=np.int64)
-        return cls.of_words(layout, names, none, np.zeros((0, len(names), 1), dtype=np.int64))
+        return cls.of_cells(layout, names, none, np.zeros((0, len(names), 1), dtype=np.int64))
 
     @classmethod
     def merge(cls, states: Iterable[Self]) -> Self:
         """Returns the sums over the rows of all states; see `State`."""
         found = state.at_least_one(states)
-        return cls.of_words(
-            state.only((each.layout for each in found), "layout"),
-            state.only((each.names for each in found), "list of sums"),
-            np.concatenate([each.keys for each in found]),
-            np.concatenate(fixed_point.align([each.words for each in found])),
+        layout = state.only((each.layout for each in found), "layout")
+        names = state.only((each.names for each in found), "list of sums")
+        parts = [
+            cls._merged(layout, names, [each.within(start, stop) for each in found])
+            for start, stop in _ranges(found)
+        ]
+        most = max(each.words.shape[-1] for each in parts)
+        return cls(
+            layout=layout,
+            names=names,
+            keys=np.concatenate([each.keys for each in parts]),
+            words=np.concatenate([fixed_point.normalise(each.words, most) for each in parts])
+            if len(parts) > 1
+            else parts[0].words,
         )
+
+    @classmethod
+    def _merged(cls, layout: KeyLayout, names: tuple[str, ...], states: list[Self]) -> Self:
+        most = max(each.words.shape[-1] for each in states)
+        return cls.of_words(
+            layout,
+            names,
+            np.concatenate([each.keys for each in states]),
+            np.concatenate([fixed_point.normalise(each.words, most) for each in states]),
+        )
+
+    def within(self, start: int, stop: int) -> Self:
+        """Returns the sums of the cells from key `start` to `stop`; a view."""
+        first, last = np.searchsorted(self.keys, [start, stop])
+        return replace(self, keys=self.keys[first:last], words=self.words[first:last])
 
     @property
     def nbytes(self) -> int:
@@ -135,4 +145,13 @@ class FixedSums:
         names = tuple(dict.fromkeys(each.rpartition(".")[0] for each in columns))
         words = np.stack([table[each].to_numpy() for each in columns], axis=1)
         shape = (table.num_rows, len(names), len(columns) // len(names))
-        return cls.of_words(layout, names, state.keys_of(table, layout), words.reshape(shape))
+        keys = state.keys_of(table, layout)
+        return cls.of_cells(layout, names, keys, words.reshape(shape))
+
+
+def _ranges(sums: Sequence[FixedSums]) -> list[tuple[int, int]]:
+    """Returns ranges of keys with so few cells each that merging them takes little memory."""
+    largest = max((each.keys for each in sums), key=len)
+    cells = sum(each.keys.size for each in sums) * len(sums[0].names)
+    edges = largest[:: max(1, largest.size // (cells // _MAX_MERGED + 1) + 1)][1:].tolist()
+    return list(zip([0, *edges], [*edges, _MAX_KEY], strict=True))

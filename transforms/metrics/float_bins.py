@@ -7,11 +7,14 @@ distances below 2^-25 share a bin.
 """
 
 from enum import Enum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.metrics.array_types import Floats, Integers
+
+Bits: TypeAlias = NDArray[np.uint32]
 
 _SIGN = np.uint32(1 << 31)
 _MANTISSA_BITS = 23
@@ -26,37 +29,44 @@ class Scale(Enum):
     REAL = "real"
 
 
-def to_ordered_bits(values: Floats) -> Integers:
-    """Returns float32 values as integers below 2^32 in the same order; -0 is 0."""
+def to_ordered_bits(values: Floats) -> Bits:
+    """Returns values, rounded to float32, as integers in the same order; -0 is 0."""
     bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN).astype(np.int64)
+    # All bits of negative numbers are turned, the sign alone of others.
+    turned = (bits.view(np.int32) >> np.int32(31)).view(np.uint32) | _SIGN
+    return bits ^ turned
 
 
-def from_ordered_bits(ordered: Integers) -> Floats:
+def from_ordered_bits(ordered: Integers | Bits) -> Floats:
     """Returns the floats of `to_ordered_bits`."""
-    bits = ordered.astype(np.uint32)
-    return _floats(np.where(bits & _SIGN, bits & ~_SIGN, ~bits))
+    return _floats(_turned_back(ordered.astype(np.uint32))).astype(np.float64)
 
 
-def _floats(bits: NDArray[np.uint32]) -> Floats:
-    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
+def _turned_back(ordered: Bits) -> Bits:
+    turned = (~ordered.view(np.int32) >> np.int32(31)).view(np.uint32) | _SIGN
+    return ordered ^ turned
 
 
-def to_bins(ordered: Integers, scale: Scale, mantissa_bits: int) -> Integers:
+def _floats(bits: Bits) -> NDArray[np.float32]:
+    return bits.astype(np.uint32).view(np.float32)
+
+
+def to_bins(ordered: Bits, scale: Scale, mantissa_bits: int) -> Bits:
     """Returns the bins of numbers given by their ordered bits, in the same order."""
-    shift = _MANTISSA_BITS - mantissa_bits
+    shift = np.uint32(_MANTISSA_BITS - mantissa_bits)
     if scale is Scale.REAL:
         return ordered >> shift
-    scores = from_ordered_bits(ordered)
-    is_low = scores <= 0.5
-    distance = np.where(is_low, scores, 1 - scores).astype(np.float32)
-    steps = (distance.view(np.uint32).astype(np.int64) >> shift) - _first(mantissa_bits)
-    steps = np.maximum(steps, 0)
-    return np.where(is_low, steps, 2 * _half(mantissa_bits) - 1 - steps)
+    scores = _floats(_turned_back(ordered))
+    is_low = scores <= np.float32(0.5)
+    distance = np.where(is_low, scores, np.float32(1) - scores)
+    first = np.uint32(_first(mantissa_bits))
+    steps = np.maximum(distance.view(np.uint32) >> shift, first) - first
+    return np.where(is_low, steps, np.uint32(2 * _half(mantissa_bits) - 1) - steps)
 
 
-def bin_edges(bins: Integers, scale: Scale, mantissa_bits: int) -> tuple[Floats, Floats]:
+def bin_edges(bins: Integers | Bits, scale: Scale, mantissa_bits: int) -> tuple[Floats, Floats]:
     """Returns the smallest and the largest number of each bin."""
+    bins = bins.astype(np.int64)
     shift = _MANTISSA_BITS - mantissa_bits
     if scale is Scale.REAL:
         return from_ordered_bits(bins << shift), from_ordered_bits(((bins + 1) << shift) - 1)
@@ -64,9 +74,13 @@ def bin_edges(bins: Integers, scale: Scale, mantissa_bits: int) -> tuple[Floats,
     is_low = bins < half
     steps = np.where(is_low, bins, 2 * half - 1 - bins)
     first = _first(mantissa_bits)
-    near = np.where(steps > 0, _floats(((steps + first) << shift).astype(np.uint32)), 0.0)
-    far = np.minimum(_floats((((steps + first + 1) << shift) - 1).astype(np.uint32)), 0.5)
+    near = np.where(steps > 0, _doubles((steps + first) << shift), 0.0)
+    far = np.minimum(_doubles(((steps + first + 1) << shift) - 1), 0.5)
     return np.where(is_low, near, 1 - far), np.where(is_low, far, 1 - near)
+
+
+def _doubles(bits: Integers) -> Floats:
+    return _floats(bits.astype(np.uint32)).astype(np.float64)
 
 
 def num_bins(scale: Scale, mantissa_bits: int) -> int:

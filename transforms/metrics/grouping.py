@@ -1,4 +1,4 @@
-"""Rows with equal keys, found and summed in integers."""
+"""Rows with equal keys, found and summed."""
 
 from typing import Any, NamedTuple
 
@@ -9,8 +9,6 @@ from transforms.metrics.array_types import Integers
 
 # Up to so many possible keys per row, a table of all keys is quicker than a sort.
 _DENSE_KEYS_PER_ROW = 8
-# Sums in float64 of parts below 2^32 are exact up to 2^21 of them; half of that is plenty.
-_MAX_ROWS_PER_SUM = 1 << 20
 
 
 class Groups(NamedTuple):
@@ -26,30 +24,28 @@ def group(keys: Integers) -> Groups:
         return Groups(keys, np.zeros(0, dtype=np.int64))
     first = int(keys.min())
     span = int(keys.max()) - first + 1
+    if span == 1:
+        return Groups(keys[:1], np.zeros(keys.size, dtype=np.int64))
     if span > _DENSE_KEYS_PER_ROW * keys.size:
         distinct, positions = np.unique(keys, return_inverse=True)
         return Groups(distinct, positions)
+    places = keys - first
     is_present = np.zeros(span, dtype=bool)
-    is_present[keys - first] = True
-    places = np.cumsum(is_present) - 1
-    return Groups(np.flatnonzero(is_present) + first, places[keys - first])
+    is_present[places] = True
+    present = np.flatnonzero(is_present)
+    if present.size < span:
+        places = (np.cumsum(is_present) - 1)[places]
+    return Groups(present + first, places)
 
 
-def run_starts(in_order: Integers) -> Integers:
+def run_starts(in_order: NDArray[Any]) -> Integers:
     """Returns where each run of equal values begins in sorted ones."""
     if not in_order.size:
         return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])
-
-
-def sum_parts(groups: Groups, parts: NDArray[Any]) -> Integers:
-    """Returns the sum for each key of integers below 2^32, held as floats."""
-    total = np.zeros(groups.keys.size, dtype=np.int64)
-    for start in range(0, parts.size, _MAX_ROWS_PER_SUM):
-        rows = slice(start, start + _MAX_ROWS_PER_SUM)
-        sums = np.bincount(groups.positions[rows], weights=parts[rows], minlength=total.size)
-        total += sums.astype(np.int64)
-    return total
+    is_start = np.empty(in_order.size, dtype=bool)
+    is_start[0] = True
+    np.not_equal(in_order[1:], in_order[:-1], out=is_start[1:])
+    return np.flatnonzero(is_start)
 
 
 def sum_columns(keys: Integers, columns: Integers) -> tuple[Integers, Integers]:
@@ -61,7 +57,10 @@ def sum_columns(keys: Integers, columns: Integers) -> tuple[Integers, Integers]:
     """
     if not keys.size:
         return keys, columns
-    order = np.argsort(keys, kind="stable")
-    in_order = keys[order]
-    starts = run_starts(in_order)
-    return in_order[starts], np.add.reduceat(columns[order], starts, axis=0)
+    if (keys[1:] < keys[:-1]).any():
+        order = np.argsort(keys, kind="stable")
+        keys, columns = keys[order], columns[order]
+    starts = run_starts(keys)
+    if starts.size == keys.size:
+        return keys, columns
+    return keys[starts], np.add.reduceat(columns, starts, axis=0)

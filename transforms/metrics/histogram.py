@@ -3,66 +3,22 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from servable_core.errors import InvalidArgumentError
 from transforms.metrics import fixed_point, float_bins, state
-from transforms.metrics.array_types import Booleans, Floats, Integers
-from transforms.metrics.fixed_sums import FixedSums
-from transforms.metrics.float_bins import Scale
-from transforms.metrics.grouping import run_starts
-from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.float_bins import Bits, Scale
+from transforms.metrics.histogram_options import HistogramOptions
+from transforms.metrics.histogram_rows import ChannelRows
+from transforms.metrics.slice_columns import SliceColumns
+from transforms.metrics.sparse_cells import SparseCells, merge_cells, no_cells
 
-# Below it a number is its own bits, from it on the rest is the number of a bin.
-_FIRST_BIN = 1 << 32
-_WEIGHT = ("weight",)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HistogramOptions:
-    """How numbers are held.
-
-    Attributes:
-        scale: Where the numbers lie.
-        num_channels: Distributions per slice.
-        num_blocks: Blocks of rows that are kept apart.
-        max_distinct: A distribution with more distinct numbers is binned.
-        overall_mantissa_bits: 2 to its power bins per octave in slice 0, which is all rows.
-        slice_mantissa_bits: The same for the other slices.
-    """
-
-    scale: Scale
-    num_channels: int
-    num_blocks: int
-    max_distinct: int = 4096
-    overall_mantissa_bits: int = 9
-    slice_mantissa_bits: int = 5
-
-    def __post_init__(self) -> None:
-        for name in ("overall_mantissa_bits", "slice_mantissa_bits"):
-            if not 0 <= getattr(self, name) <= 16:
-                raise InvalidArgumentError(
-                    f"{name} must be between 0 and 16, got {getattr(self, name)}"
-                )
-        if min(self.num_channels, self.num_blocks, self.max_distinct) < 1:
-            raise InvalidArgumentError(f"counts must be 1 or more, got {self}")
-
-    @property
-    def layout(self) -> KeyLayout:
-        """The cells of the histogram; distinct numbers of a distribution follow one another."""
-        return KeyLayout(
-            names=("slice", "channel", "number", "label", "block"),
-            sizes=(self.num_channels, 2 * _FIRST_BIN, 2, self.num_blocks),
-        )
-
-    def mantissa_bits(self, slices: Integers | int) -> Integers:
-        """Returns the precision of the bins of slices."""
-        return np.where(
-            np.asarray(slices) == 0, self.overall_mantissa_bits, self.slice_mantissa_bits
-        )
+_KIND = "histogram"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -101,62 +57,76 @@ class Distribution:
         return self.total - self.weights
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Histogram:
     """Weights of numbers, by slice, channel, label and block.
 
     Numbers are rounded to float32. Whether a distribution is binned depends on its rows alone and
     not on how they were merged: a part never has more distinct numbers than the whole.
+
+    Attributes:
+        options: How numbers are held.
+        parts: The cells; they are merged when they are needed.
     """
 
     options: HistogramOptions
-    sums: FixedSums
+    parts: tuple[SparseCells, ...]
 
     @classmethod
     def of_rows(
         cls,
         options: HistogramOptions,
+        columns: SliceColumns,
         *,
-        slices: Integers,
-        channels: Integers,
-        numbers: Floats,
+        channels: Iterable[int] | None = None,
+        numbers: Bits,
         labels: Integers,
         blocks: Integers,
-        weights: Floats,
+        weights: Floats | None = None,
     ) -> Self:
-        """Returns the histogram of rows; all arguments have one value per row.
+        """Returns the histogram of rows.
 
         Args:
             options: How numbers are held.
-            slices: Slice ids.
-            channels: Distributions.
-            numbers: What is distributed; finite.
-            labels: 0 or 1.
-            blocks: Blocks.
-            weights: Not negative; below 2^-45 they are 0.
+            columns: The slices of the rows.
+            channels: Those that rows are added to; None for all.
+            numbers: What is distributed, as `float_bins.to_ordered_bits` gives it,
+                [channels, rows].
+            labels: 0 or 1, [channels, rows].
+            blocks: Blocks of the rows.
+            weights: Positive; None to count rows.
         """
-        ordered = float_bins.to_ordered_bits(numbers)
-        keys = options.layout.pack(slices, channels, ordered, labels, blocks)
-        sums = FixedSums.of_rows(options.layout, _WEIGHT, keys, weights[None])
-        return cls(options=options, sums=_binned(options, sums))
+        parts: list[SparseCells] = []
+        for channel in range(options.num_channels) if channels is None else channels:
+            places = (labels[channel] * options.num_blocks + blocks).astype(np.uint32)
+            rows = ChannelRows(options, channel, numbers[channel], places, weights)
+            parts += rows.cells(columns)
+        return cls(options=options, parts=tuple(parts))
 
     @classmethod
     def empty(cls, options: HistogramOptions) -> Self:
         """Returns the histogram of no rows."""
-        return cls(options=options, sums=FixedSums.empty(options.layout, _WEIGHT))
+        return cls(options=options, parts=())
 
     @classmethod
     def merge(cls, states: Iterable[Self]) -> Self:
         """Returns the histogram of the rows of all states; see `State`."""
         found = state.at_least_one(states)
         options = state.only((each.options for each in found), "kind of histogram")
-        sums = FixedSums.merge(_alike(options, [each.sums for each in found]))
-        return cls(options=options, sums=_binned(options, sums))
+        parts = [part for each in found for part in each.parts]
+        return cls(options=options, parts=(merge_cells(options, parts),) if parts else ())
+
+    @cached_property
+    def cells(self) -> SparseCells:
+        """All cells, merged."""
+        if len(self.parts) == 1:
+            return self.parts[0]
+        return merge_cells(self.options, [no_cells(self.options), *self.parts])
 
     @property
     def nbytes(self) -> int:
         """Bytes that the state holds."""
-        return self.sums.nbytes
+        return sum(array.nbytes for each in self.parts for array in each.arrays())
 
     def distribution(self, slice_id: int, channel: int, *, as_bins: bool = False) -> Distribution:
         """Returns one distribution.
@@ -166,41 +136,64 @@ class Histogram:
             channel: Which of the slice's distributions.
             as_bins: Whether to bin it even if it is held exactly.
         """
-        options = self.options
-        per_channel = options.layout.cells // options.num_channels
-        first = (slice_id * options.num_channels + channel) * per_channel
-        start, stop = np.searchsorted(self.sums.keys, [first, first + per_channel])
-        _, _, numbers, labels, blocks = options.layout.unpack(self.sums.keys[start:stop])
-        bits = int(options.mantissa_bits(slice_id))
-        is_exact = not (as_bins or (numbers >= _FIRST_BIN).any())
-        if as_bins:
-            is_number = numbers < _FIRST_BIN
-            bins = float_bins.to_bins(numbers[is_number], options.scale, bits)
-            numbers[is_number] = bins + _FIRST_BIN
+        options, cells = self.options, self.cells
+        where, is_binned = cells.of_group(slice_id * options.num_channels + channel)
+        bits = options.mantissa_bits(slice_id)
+        numbers = cells.numbers[where]
+        if as_bins and not is_binned:
+            numbers = float_bins.to_bins(numbers, options.scale, bits)
         distinct, positions = np.unique(numbers, return_inverse=True)
+        labels, blocks = np.divmod(cells.places[where].astype(np.int64), options.num_blocks)
         shape = (options.num_blocks, 2, distinct.size)
-        cells = np.ravel_multi_index((blocks, labels, positions), shape)
-        values = fixed_point.to_floats(self.sums.words[start:stop, 0])
-        weights = np.bincount(cells, values, minlength=math.prod(shape)).astype(np.float64)
-        if is_exact:
-            lower = upper = float_bins.from_ordered_bits(distinct)
+        places = np.ravel_multi_index((blocks, labels, positions), shape)
+        weights = np.bincount(
+            places, _weights(cells.amounts[where]), minlength=math.prod(shape)
+        ).astype(np.float64)
+        if is_binned or as_bins:
+            lower, upper = float_bins.bin_edges(distinct, options.scale, bits)
         else:
-            lower, upper = float_bins.bin_edges(distinct - _FIRST_BIN, options.scale, bits)
+            lower = upper = float_bins.from_ordered_bits(distinct)
         return Distribution(
-            lower=lower, upper=upper, weights=weights.reshape(shape), is_exact=is_exact
+            lower=lower,
+            upper=upper,
+            weights=weights.reshape(shape),
+            is_exact=not (is_binned or as_bins),
         )
 
+    def counts(self, slice_id: int, channel: int) -> tuple[Integers, Integers, Integers]:
+        """Returns the cells of one distribution of rows without weights.
+
+        Returns:
+            Numbers as they are held, labels, and rows.
+        """
+        cells = self.cells
+        where, _ = cells.of_group(slice_id * self.options.num_channels + channel)
+        labels = cells.places[where] // self.options.num_blocks
+        found = (cells.numbers[where], labels, cells.amounts[where])
+        numbers, labels, rows = (each.astype(np.int64) for each in found)
+        return numbers, labels, rows
+
     def to_table(self) -> pa.Table:
-        """Returns the state as a table; equal states give equal tables."""
-        options = self.options
-        said = {
-            "kind": "histogram",
-            "scale": options.scale.value,
-            "max_distinct": str(options.max_distinct),
-            "overall_mantissa_bits": str(options.overall_mantissa_bits),
-            "slice_mantissa_bits": str(options.slice_mantissa_bits),
+        """Returns the state as a table, a row for each slice and channel; without copying cells.
+
+        A cell's place is its label times `num_blocks` plus its block. Weights are words of 32 bits
+        each, `weights.0` the least, in units of 2^-44.
+        """
+        cells, options = self.cells, self.options
+        slices, channels = np.divmod(cells.groups, options.num_channels)
+        columns = {"numbers": cells.numbers, "places": cells.places}
+        if options.is_weighted:
+            columns |= {f"weights.{i}": each for i, each in enumerate(cells.amounts.T)}
+        else:
+            columns["rows"] = cells.amounts
+        lists = {
+            name: pa.LargeListArray.from_arrays(cells.offsets, np.ascontiguousarray(each))
+            for name, each in columns.items()
         }
-        return state.redescribed(self.sums.to_table(), said)
+        table = pa.table(
+            {"slice": slices, "channel": channels, "is_binned": cells.is_binned, **lists}
+        )
+        return state.redescribed(table, _described(options))
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
@@ -209,62 +202,52 @@ class Histogram:
         Raises:
             DataLossError: It was made of no such state.
         """
-        said = state.described(table, "histogram")
-        channels, _, _, blocks = state.layout_of(table, said).sizes
-        options = HistogramOptions(
-            scale=Scale(said["scale"]),
-            num_channels=channels,
-            num_blocks=blocks,
-            max_distinct=int(said["max_distinct"]),
-            overall_mantissa_bits=int(said["overall_mantissa_bits"]),
-            slice_mantissa_bits=int(said["slice_mantissa_bits"]),
+        options = _options(state.described(table, _KIND))
+        lists = {name: table[name].combine_chunks() for name in table.column_names[3:]}
+        values = {name: _flat(each) for name, each in lists.items()}
+        sizes = lists["numbers"].value_lengths().to_numpy(zero_copy_only=False)
+        amounts = [values[name] for name in table.column_names[5:]]
+        groups = table["slice"].to_numpy() * options.num_channels + table["channel"].to_numpy()
+        cells = SparseCells(
+            groups=groups,
+            is_binned=table["is_binned"].to_numpy(),
+            offsets=np.r_[0, np.cumsum(sizes, dtype=np.int64)],
+            numbers=values["numbers"],
+            places=values["places"],
+            amounts=np.stack(amounts, axis=-1) if options.is_weighted else amounts[0],
         )
-        as_sums = state.redescribed(table, {"kind": "fixed_sums"})
-        return cls(options=options, sums=FixedSums.from_table(as_sums))
+        return cls(options=options, parts=(cells,))
 
 
-def _alike(options: HistogramOptions, sums: list[FixedSums]) -> list[FixedSums]:
-    """Returns the sums with the numbers of a distribution binned if they are so in any of them."""
-    binned = [_groups(options, each.keys[_is_binned(options, each.keys)]) for each in sums]
-    chosen = np.concatenate([each[run_starts(each)] for each in binned])
-    return [_bin_groups(options, each, chosen) for each in sums]
+def _weights(amounts: NDArray[Any]) -> Floats:
+    return amounts.astype(np.float64) if amounts.ndim == 1 else fixed_point.to_floats(amounts)
 
 
-def _binned(options: HistogramOptions, sums: FixedSums) -> FixedSums:
-    """Returns the sums with the distributions binned that have too many distinct numbers."""
-    numbers = sums.keys[run_starts(sums.keys // (2 * options.num_blocks))]
-    groups = _groups(options, numbers)
-    starts = run_starts(groups)
-    counts = np.diff(np.r_[starts, groups.size])
-    too_many = groups[starts[counts > options.max_distinct]]
-    return _bin_groups(options, sums, too_many)
+def _flat(lists: pa.ChunkedArray) -> NDArray[Any]:
+    return lists.flatten().to_numpy(zero_copy_only=False)
 
 
-def _bin_groups(options: HistogramOptions, sums: FixedSums, chosen: Integers) -> FixedSums:
-    if not chosen.size:
-        return sums
-    return _bin_where(options, sums, np.isin(_groups(options, sums.keys), chosen))
+def _described(options: HistogramOptions) -> dict[str, str]:
+    """Returns what a table says of itself."""
+    return {
+        state.VERSION_KEY: str(state.SCHEMA_VERSION),
+        "kind": _KIND,
+        "scale": options.scale.value,
+        **{name: str(int(getattr(options, name))) for name in _NUMBERS},
+    }
 
 
-def _groups(options: HistogramOptions, keys: Integers) -> Integers:
-    return keys // (2 * options.num_blocks * 2 * _FIRST_BIN)
+def _options(said: dict[str, str]) -> HistogramOptions:
+    numbers = {name: int(said[name]) for name in _NUMBERS}
+    is_weighted = bool(numbers.pop("is_weighted"))
+    return HistogramOptions(scale=Scale(said["scale"]), is_weighted=is_weighted, **numbers)
 
 
-def _is_binned(options: HistogramOptions, keys: Integers) -> Booleans:
-    numbers = keys // (2 * options.num_blocks) % (2 * _FIRST_BIN)
-    return numbers >= _FIRST_BIN
-
-
-def _bin_where(options: HistogramOptions, sums: FixedSums, is_chosen: Booleans) -> FixedSums:
-    """Returns the sums with the chosen numbers put into bins, where they are in none."""
-    is_chosen = is_chosen & ~_is_binned(options, sums.keys)
-    if not is_chosen.any():
-        return sums
-    layout = options.layout
-    slices, channels, numbers, labels, blocks = layout.unpack(sums.keys)
-    precision = options.mantissa_bits(slices)
-    for bits in {options.overall_mantissa_bits, options.slice_mantissa_bits}:
-        rows = is_chosen & (precision == bits)
-        numbers[rows] = _FIRST_BIN + float_bins.to_bins(numbers[rows], options.scale, bits)
-    keys = layout.pack(slices, channels, numbers, labels, blocks)
-    return FixedSums.of_words(layout, sums.names, keys, sums.words)
+_NUMBERS = (
+    "num_channels",
+    "num_blocks",
+    "is_weighted",
+    "max_distinct",
+    "overall_mantissa_bits",
+    "slice_mantissa_bits",
+)

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.array_types import Integers
@@ -47,21 +48,29 @@ class KeyLayout:
         Raises:
             InvalidArgumentError: A slice id is negative or too large to be packed.
         """
+        cells = np.zeros_like(slices, dtype=np.int64)
+        for size, values in zip(self.sizes, coordinates, strict=True):
+            cells = cells * size + np.asarray(values, dtype=np.int64)
+        return self.keys_of_cells(slices, cells)
+
+    def keys_of_cells(self, slices: Integers, cells: Integers) -> Integers:
+        """Returns the keys of cells that are numbered within their slices.
+
+        Raises:
+            InvalidArgumentError: A slice id is negative or too large to be packed.
+        """
         if slices.size and not 0 <= int(slices.min()) <= int(slices.max()) <= self.max_slice:
             raise InvalidArgumentError(
                 f"slice ids must be between 0 and {self.max_slice:,} in a state of {self.names}, got {slices.min()} to {slices.max()}; evaluate fewer slices, versions or classes"
             )
-        keys = slices.astype(np.int64)
-        for size, values in zip(self.sizes, coordinates, strict=True):
-            keys = keys * size + np.asarray(values, dtype=np.int64)
-        return keys
+        return slices.astype(np.int64) * self.cells + cells
 
-    def unpack(self, keys: Integers) -> tuple[Integers, ...]:
-        """Returns the coordinates of keys, the slice first."""
-        found = []
+    def unpack(self, keys: Integers) -> tuple[NDArray[np.integer[Any]], ...]:
+        """Returns the coordinates of keys, the slice first, the others in narrow types."""
+        found: list[NDArray[np.integer[Any]]] = []
         for size in reversed(self.sizes):
             keys, rest = np.divmod(keys, size)
-            found.append(rest)
+            found.append(rest.astype(np.min_scalar_type(size - 1)))
         return (keys, *reversed(found))
 
     def rows_of(self, keys: Integers, slice_id: int) -> slice:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from servable_core.errors import InvalidArgumentError
-from transforms.metrics.array_types import Booleans, Floats
+from transforms.metrics.array_types import Booleans, Floats, Integers
 from transforms.metrics.counters import Counters
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.slice_columns import SliceColumn
 
 MAX_WEIGHT = 2.0**20
 # The square of its square still has a place in a sum; see fixed_point.
@@ -34,6 +35,7 @@ class RowChecks:
 
     Attributes:
         num_versions: Versions.
+        num_blocks: Blocks of the jackknife.
         max_label: Labels are whole numbers from 0 to it; None for any number.
         is_probability: Whether scores lie between 0 and 1.
         is_labelled: Whether rows have labels.
@@ -41,6 +43,7 @@ class RowChecks:
     """
 
     num_versions: int
+    num_blocks: int
     max_label: int | None
     is_probability: bool
     is_labelled: bool
@@ -64,16 +67,21 @@ class RowChecks:
             InvalidArgumentError: The batch has other columns than the options say.
         """
         self._check_columns(batch)
-        found = self._faults(batch)
-        is_valid: Booleans = np.logical_not(found.any(axis=(0, 1)))
-        everything = np.ones((1, *found.shape[1:]), dtype=bool)
-        flags = np.concatenate([everything, everything & is_valid, found])
+        faults = self._faults(batch)
+        is_valid = np.ones(batch.num_rows, dtype=bool)
+        for each in faults.values():
+            is_valid &= ~(each if each.ndim == 1 else each.any(axis=0))
+        flags: dict[str, Booleans] = {"valid_rows": is_valid, **faults}
         return batch.where(is_valid), self._count(batch, flags)
 
     def _check_columns(self, batch: EvaluationBatch) -> None:
         if batch.num_versions != self.num_versions:
             raise InvalidArgumentError(
                 f"expected predictions of {self.num_versions} versions, got {batch.num_versions}"
+            )
+        if batch.num_rows and not 0 <= batch.blocks.min() <= batch.blocks.max() < self.num_blocks:
+            raise InvalidArgumentError(
+                f"blocks must be from 0 to {self.num_blocks - 1}, got {batch.blocks.min()} to {batch.blocks.max()}; deal rows to as many blocks as the options say"
             )
         for name, is_expected in (("labels", self.is_labelled), ("weights", self.is_weighted)):
             is_given = getattr(batch, name) is not None
@@ -82,34 +90,55 @@ class RowChecks:
                     f"expected {'' if is_expected else 'no '}{name}, got {'some' if is_given else 'none'}; let the options of the evaluation say so"
                 )
 
-    def _faults(self, batch: EvaluationBatch) -> Booleans:
-        """Returns what is wrong, [faults, versions, rows]."""
+    def _faults(self, batch: EvaluationBatch) -> dict[str, Booleans]:
+        """Returns by name what is wrong, [rows] or [versions, rows]."""
         numbers = batch.predictions
-        numbers = numbers if numbers.ndim == 3 else numbers[:, :, None]
-        is_nan = np.isnan(numbers).any(axis=2)
-        limits = (0.0, 1.0) if self.is_probability else (-MAX_NUMBER, MAX_NUMBER)
-        is_outside = ((numbers < limits[0]) | (numbers > limits[1])).any(axis=2)
-        none = np.zeros(batch.num_rows, dtype=bool)
-        labels = none.astype(np.float64) if batch.labels is None else batch.labels
-        is_missing = np.isnan(labels)
-        weights = batch.row_weights()
-        is_bad_weight = ~((weights >= 0) & (weights <= MAX_WEIGHT))
-        faults = (is_missing, self._is_bad_label(labels), is_bad_weight, is_nan, is_outside)
-        return np.stack([np.broadcast_to(each, is_nan.shape) for each in faults])
+        low, high = (0.0, 1.0) if self.is_probability else (-MAX_NUMBER, MAX_NUMBER)
+        is_nan: Booleans = np.isnan(numbers)
+        is_outside: Booleans = (numbers < low) | (numbers > high)
+        if numbers.ndim == 3:
+            is_nan = np.logical_or.reduce(is_nan, axis=2)
+            is_outside = np.logical_or.reduce(is_outside, axis=2)
+        found = {"nan_scores": is_nan, "out_of_range_scores": is_outside}
+        if batch.labels is not None:
+            found["missing_labels"] = np.isnan(batch.labels)
+            found["bad_labels"] = self._is_bad_label(batch.labels)
+        if batch.weights is not None:
+            found["bad_weights"] = ~((batch.weights >= 0) & (batch.weights <= MAX_WEIGHT))
+        return found
 
     def _is_bad_label(self, labels: Floats) -> Booleans:
         if self.max_label is None:
             return np.abs(labels) > MAX_NUMBER
-        return (labels < 0) | (labels > self.max_label) | (labels % 1 != 0) & ~np.isnan(labels)
+        is_whole = np.isnan(labels) | (labels == np.floor(labels))
+        return (labels < 0) | (labels > self.max_label) | ~is_whole
 
-    def _count(self, batch: EvaluationBatch, flags: Booleans) -> Counters:
-        rows, slices = batch.memberships()
-        versions = np.arange(batch.num_versions)
-        keys = self.layout.pack(np.repeat(slices, versions.size), np.tile(versions, slices.size))
-        counts = (
-            flags[:, :, rows]
-            .transpose(2, 1, 0)
-            .reshape(keys.size, len(ROW_COUNTS))
-            .astype(np.int64)
+    def _count(self, batch: EvaluationBatch, flags: dict[str, Booleans]) -> Counters:
+        parts = [self._count_column(each, flags) for each in batch.slices]
+        return Counters.merge([self.create(), *parts])
+
+    def _count_column(self, column: SliceColumn, flags: dict[str, Booleans]) -> Counters:
+        slices = column.ids.size
+        counts = np.zeros((slices, self.num_versions, len(ROW_COUNTS)), dtype=np.int64)
+        counts[:, :, ROW_COUNTS.index("rows")] = _numbers(column.places, slices)[:, None]
+        for name, flag in flags.items():
+            of_versions = np.broadcast_to(flag, (self.num_versions, flag.shape[-1]))
+            for version, is_so in enumerate(of_versions):
+                if flag.ndim == 1 and version:
+                    counts[:, version, ROW_COUNTS.index(name)] = counts[
+                        :, 0, ROW_COUNTS.index(name)
+                    ]
+                elif is_so.any():
+                    where = column.places[is_so[column.rows]]
+                    counts[:, version, ROW_COUNTS.index(name)] = _numbers(where, slices)
+        keys = self.layout.pack(
+            np.repeat(column.ids, self.num_versions),
+            np.tile(np.arange(self.num_versions), slices),
         )
-        return Counters.of_rows(self.layout, ROW_COUNTS, keys, counts)
+        return Counters.of_rows(
+            self.layout, ROW_COUNTS, keys, counts.reshape(keys.size, len(ROW_COUNTS))
+        )
+
+
+def _numbers(places: Integers, slices: int) -> Integers:
+    return np.bincount(places, minlength=slices)

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from transforms.metrics.array_types import Floats
+from transforms.metrics.array_types import Booleans, Floats
+from transforms.metrics.directions import Direction
 from transforms.metrics.estimate import Estimate, Method
 from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.fixed_point import Words, to_words
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknifed_values
 from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.metric_family import MetricValue, States, of_pairs
 from transforms.metrics.ratios import ratio
+from transforms.metrics.slice_sums import Additions, sum_slices
 
 # Sums of squares have a place for values up to here.
 _MAX_VALUE = 2.0**52
@@ -32,12 +35,18 @@ class RowMetric:
             then is left out for all versions.
         is_reported: False for means that only others are made of.
         is_paired: Whether the value itself compares a version with the baseline.
+        direction: Which values are better; None if neither is.
+        unit: Of the values, or where they lie.
+        description: What the number says, in one line.
     """
 
     name: str
     values: Callable[[EvaluationBatch], Floats]
     is_reported: bool = True
     is_paired: bool = False
+    direction: Direction | None = None
+    unit: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class RowMeans:
         functions: What is made of them; their intervals come from the jackknife.
         num_versions: Versions.
         num_blocks: Blocks of the jackknife.
+        is_weighted: Whether rows have weights.
         is_clustered: Whether rows are dependent, so that only the jackknife is right.
     """
 
@@ -74,6 +84,7 @@ class RowMeans:
     functions: tuple[MeanFunction, ...] = ()
     num_versions: int
     num_blocks: int
+    is_weighted: bool = False
     is_clustered: bool = False
 
     @property
@@ -82,52 +93,96 @@ class RowMeans:
         return KeyLayout(names=("slice", "block"), sizes=(self.num_blocks,))
 
     @property
-    def _sums(self) -> tuple[str, ...]:
-        versions = range(self.num_versions)
-        per_version = [
-            f"{kind}/{each}" for kind in ("wx", "wwx", "wwxx", "wwdd") for each in versions
-        ]
-        return tuple(
-            f"{metric.name}/{each}"
-            for metric in self.metrics
-            for each in ("undefined", "w", "ww", *per_version)
-        )
+    def _names(self) -> tuple[str, ...]:
+        """Names of the sums: of the weights, and for each metric."""
+        of_metrics = (f"{each.name}/{name}" for each in self.metrics for name in self._kinds(each))
+        return (*self._weights, *of_metrics)
+
+    @property
+    def _weights(self) -> tuple[str, ...]:
+        return ("w", "ww") if self.is_weighted else ("w",)  # 1 is its own square
+
+    def _kinds(self, metric: RowMetric) -> tuple[str, ...]:
+        """Names of the sums of a metric; what only an error needs is kept only if it has one."""
+        kinds = ["undefined", *(f"wx/{each}" for each in range(self.num_versions))]
+        if self.is_weighted:
+            kinds += ["undefined_w", "undefined_ww"]
+        if metric.is_reported:
+            ofs = ("wwx", "wwxx") if self.is_weighted else ("wwxx",)
+            kinds += [f"{of}/{each}" for of in ofs for each in range(self.num_versions)]
+            kinds += [f"wwdd/{each}" for each in range(1, self.num_versions)]
+        return tuple(kinds)
 
     def create(self) -> States:
         """Returns the sums over no rows."""
-        return {self.name: FixedSums.empty(self.layout, self._sums)}
+        return {self.name: FixedSums.empty(self.layout, self._names)}
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the sums over the rows of a batch."""
-        weights = batch.row_weights()
-        values = np.concatenate([_terms(each.values(batch), weights) for each in self.metrics])
-        rows, slices = batch.memberships()
-        keys = self.layout.pack(slices, batch.blocks[rows])
-        return {self.name: FixedSums.of_rows(self.layout, self._sums, keys, values, rows)}
+        added = (
+            Additions(start, chunk.blocks, list(self._added(chunk)))
+            for start, chunk in batch.chunks()
+        )
+        return {self.name: sum_slices(self.layout, self._names, batch.slices, added)}
+
+    def _added(self, batch: EvaluationBatch) -> Iterator[list[Words]]:
+        """Yields what rows add to each sum, in the order of their names."""
+        w = batch.row_weights()
+        yield to_words(w)
+        if self.is_weighted:
+            yield to_words(w * w)
+        for metric in self.metrics:
+            x = metric.values(batch)
+            is_defined = _is_defined(x)
+            if is_defined is not None:
+                x = np.where(is_defined, x, 0)
+            for each in self._terms(metric, x, w, is_defined):
+                yield to_words(each)
+
+    def _terms(
+        self, metric: RowMetric, x: Floats, w: Floats, is_defined: Booleans | None
+    ) -> Iterator[Floats]:
+        """Yields what rows add to the sums of a metric; where that is not defined, x is 0."""
+        undefined = np.zeros(w.size)
+        if is_defined is not None:
+            undefined[~is_defined] = 1
+        yield undefined
+        wx = w * x if self.is_weighted else x
+        yield from wx
+        if self.is_weighted:
+            yield undefined * w
+            yield undefined * w * w
+        if not metric.is_reported:
+            return
+        if self.is_weighted:
+            yield from w * wx
+        for each in wx:
+            yield each * each
+        for each in wx[1:]:
+            change = each - wx[0]
+            yield change * change
 
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields means, differences of means, and what is made of them."""
-        shape = (self.num_blocks, len(self.metrics), -1)
-        blocks = states[self.name].dense(slice_id).reshape(shape)
+        blocks = states[self.name].dense(slice_id)
         total = blocks.sum(axis=0)
-        means = _means(total, self.num_versions)
-        others = _means(total - blocks, self.num_versions)
-        block_weights = blocks[:, :, 1].sum(axis=1)
+        means = [self._of_metric(total, each).means for each in self.metrics]
+        others = [self._of_metric(total - blocks, each).means for each in self.metrics]
+        block_weights = blocks[:, 0]
         for i, metric in enumerate(self.metrics):
             if not metric.is_reported:
                 continue
+            sums = self._of_metric(total, metric)
             if self.is_clustered:
-                found = jackknifed_values(
-                    metric.name, slice_id, means[i], others[:, i], block_weights
-                )
+                found = jackknifed_values(metric.name, slice_id, means[i], others[i], block_weights)
             else:
-                found = self._linearised(metric.name, slice_id, total[i])
+                found = self._linearised(metric.name, slice_id, sums)
             yield from of_pairs(found) if metric.is_paired else found
-            if total[i, 0]:
-                yield _undefined_rows(metric.name, slice_id, total[i, 0])
+            if sums.undefined:
+                yield _undefined_rows(metric.name, slice_id, float(sums.undefined))
         names = [metric.name for metric in self.metrics]
         by_name = dict(zip(names, means, strict=True))
-        others_by_name = dict(zip(names, others.transpose(1, 0, 2), strict=True))
+        others_by_name = dict(zip(names, others, strict=True))
         for function in self.functions:
             yield from jackknifed_values(
                 function.name,
@@ -137,20 +192,48 @@ class RowMeans:
                 block_weights,
             )
 
-    def _linearised(self, name: str, slice_id: int, sums: Floats) -> Iterator[MetricValue]:
-        weight, squared = sums[1], sums[2]
-        wx, wwx, wwxx, wwdd = sums[3:].reshape(4, self.num_versions)
-        mean = ratio(wx, weight)
-        change, change_wwx = mean - mean[0], wwx - wwx[0]
-        own = wwxx - 2 * mean * wwx + mean**2 * squared
-        of_change = wwdd - 2 * change * change_wwx + change**2 * squared
+    def _of_metric(self, sums: Floats, metric: RowMetric) -> "_MetricSums":
+        """Returns the sums of one metric among all, [..., names]."""
+        names = self._names
+        first = names.index(f"{metric.name}/undefined")
+        kinds = {kind: sums[..., first + i] for i, kind in enumerate(self._kinds(metric))}
+
+        def of_versions(kind: str) -> Floats:
+            missing = np.full(sums.shape[:-1], 0.0)
+            return np.stack(
+                [kinds.get(f"{kind}/{each}", missing) for each in range(self.num_versions)], -1
+            )
+
+        undefined = kinds["undefined"]
+        weight = sums[..., 0] - kinds.get("undefined_w", undefined)
+        squared = sums[..., 1] - kinds["undefined_ww"] if self.is_weighted else weight
+        return _MetricSums(
+            undefined=undefined,
+            weight=weight,
+            squared=squared,
+            wx=of_versions("wx"),
+            wwx=of_versions("wwx" if self.is_weighted else "wx"),
+            wwxx=of_versions("wwxx"),
+            wwdd=of_versions("wwdd"),
+        )
+
+    def rows_per_weight(self, states: Mapping[str, Any], slice_id: int) -> float:
+        """Returns how many rows of equal weight a weight of 1 is worth in a slice; NaN in none."""
+        sums = states[self.name].dense(slice_id).sum(axis=0)
+        return float(ratio(sums[0], sums[len(self._weights) - 1]))
+
+    def _linearised(self, name: str, slice_id: int, sums: "_MetricSums") -> Iterator[MetricValue]:
+        weight, squared, mean = sums.weight, sums.squared, sums.means
+        change, change_wwx = mean - mean[0], sums.wwx - sums.wwx[0]
+        own = sums.wwxx - 2 * mean * sums.wwx + mean**2 * squared
+        of_change = sums.wwdd - 2 * change * change_wwx + change**2 * squared
         rows = float(ratio(weight**2, squared))
         for version in range(self.num_versions):
             yield MetricValue(
                 metric=name,
                 slice_id=slice_id,
                 version=version,
-                estimate=_mean_estimate(mean[version], own[version], weight, rows),
+                estimate=_mean_estimate(mean[version], own[version], float(weight), rows),
             )
             if version:
                 yield MetricValue(
@@ -158,7 +241,9 @@ class RowMeans:
                     slice_id=slice_id,
                     version=version,
                     is_difference=True,
-                    estimate=_mean_estimate(change[version], of_change[version], weight, rows),
+                    estimate=_mean_estimate(
+                        change[version], of_change[version], float(weight), rows
+                    ),
                 )
 
 
@@ -183,16 +268,27 @@ def _undefined_rows(name: str, slice_id: int, rows: float) -> MetricValue:
     )
 
 
-def _means(sums: Floats, num_versions: int) -> Floats:
-    """Returns the means, [..., metrics, versions], of sums, [..., metrics, sums]."""
-    return ratio(sums[..., 3 : 3 + num_versions], sums[..., 1:2])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _MetricSums:
+    """Sums of one metric over rows where it is defined; [...], or [..., versions] where of x."""
+
+    undefined: Floats
+    weight: Floats
+    squared: Floats
+    wx: Floats
+    wwx: Floats
+    wwxx: Floats
+    wwdd: Floats
+
+    @property
+    def means(self) -> Floats:
+        """The means, [..., versions]."""
+        return ratio(self.wx, self.weight[..., None])
 
 
-def _terms(values: Floats, weights: Floats) -> Floats:
-    """Returns what a metric adds to its sums, [sums, rows]."""
-    is_defined = (np.abs(values) <= _MAX_VALUE).all(axis=0)
-    x = np.where(is_defined, values, 0)
-    w = np.where(is_defined, weights, 0)
-    ww = w * w
-    changes = x - x[0]
-    return np.concatenate([[~is_defined, w, ww], w * x, ww * x, ww * x * x, ww * changes * changes])
+def _is_defined(values: Floats) -> Booleans | None:
+    """Returns for which rows all versions have a value; None for all, which is quickly found."""
+    if not values.size or -_MAX_VALUE <= values.min() <= values.max() <= _MAX_VALUE:
+        return None
+    is_defined: Booleans = np.logical_and.reduce(np.abs(values) <= _MAX_VALUE, axis=0)
+    return is_defined

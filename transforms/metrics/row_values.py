@@ -52,8 +52,10 @@ def absolute_percentage_error(batch: EvaluationBatch) -> Floats:
 
 def log_loss(batch: EvaluationBatch) -> Floats:
     """Returns minus the logarithm of the probability of the label, clipped to [eps, 1 - eps]."""
-    chances = np.clip(_scores(batch), _EPSILON, 1 - _EPSILON)
-    return np.where(label(batch) > 0, -np.log(chances), -np.log1p(-chances))
+    scores = _scores(batch)
+    of_label = np.where(batch.known_labels() > 0, scores, 1 - scores)
+    losses: Floats = np.log(np.clip(of_label, _EPSILON, 1 - _EPSILON, out=of_label), out=of_label)
+    return np.negative(losses, out=losses)
 
 
 def class_log_loss(batch: EvaluationBatch) -> Floats:

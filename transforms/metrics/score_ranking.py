@@ -11,19 +11,17 @@ from transforms.metrics import delong, float_bins, ranking
 from transforms.metrics.array_types import Floats
 from transforms.metrics.calibration import calibration_line
 from transforms.metrics.channels import Channels
-from transforms.metrics.counters import Counters
 from transforms.metrics.estimate import Method
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.float_bins import Scale
-from transforms.metrics.histogram import Distribution
+from transforms.metrics.histogram import Distribution, Histogram
+from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.jackknife import jackknifed_values
-from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.metric_family import MetricValue, States
 from transforms.metrics.ranking import Bounded
 
 # Bins per octave of the joint distribution: DeLong's error needs no more.
 _JOINT_MANTISSA_BITS = 3
-_ROWS = ("rows",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,20 +45,22 @@ class ScoreRanking:
     has_joint: bool = True
 
     @property
-    def layout(self) -> KeyLayout:
-        """The cells of the joint distribution."""
-        bins = float_bins.num_bins(self.scores.options.scale, _JOINT_MANTISSA_BITS)
-        return KeyLayout(
-            names=("slice", "version", "label", "baseline_bin", "bin"),
-            sizes=(self.scores.num_versions, 2, bins, bins),
+    def _num_bins(self) -> int:
+        return float_bins.num_bins(self.scores.options.scale, _JOINT_MANTISSA_BITS)
+
+    @property
+    def _joint_options(self) -> HistogramOptions:
+        """How pairs of bins are held: as numbers that are never put into bins themselves."""
+        return HistogramOptions(
+            scale=Scale.REAL,
+            num_channels=self.scores.num_versions,
+            num_blocks=1,
+            max_distinct=1 << 32,
         )
 
     def create(self) -> States:
         """Returns the joint distributions of no rows."""
-        if not self.has_joint:
-            return {}
-        none = np.zeros(0, dtype=np.int64)
-        return {self._joint: Counters.of_rows(self.layout, _ROWS, none, none[:, None])}
+        return {self._joint: Histogram.empty(self._joint_options)} if self.has_joint else {}
 
     @property
     def _joint(self) -> str:
@@ -70,16 +70,19 @@ class ScoreRanking:
         """Returns the joint distributions of the rows of a batch."""
         if not self.has_joint:
             return {}
-        rows, slices = batch.memberships()
         ordered = float_bins.to_ordered_bits(self.scores.numbers(batch)[:, 0])
-        bins = float_bins.to_bins(ordered, self.scores.options.scale, _JOINT_MANTISSA_BITS)[:, rows]
-        labels = self.scores.labels(batch)[0, rows]
-        is_counted = np.tile(batch.row_weights()[rows] > 0, len(bins) - 1)
-        versions = np.arange(1, len(bins))[:, None]
-        slices = np.broadcast_to(slices, bins[1:].shape)
-        keys = self.layout.pack(slices, versions, labels, bins[0], bins[1:]).ravel()[is_counted]
-        ones = np.ones((keys.size, 1), dtype=np.int64)
-        return {self._joint: Counters.of_rows(self.layout, _ROWS, keys, ones)}
+        bins = float_bins.to_bins(ordered, self.scores.options.scale, _JOINT_MANTISSA_BITS)
+        pairs = bins[0] * np.uint32(self._num_bins) + bins
+        labels = np.broadcast_to(self.scores.labels(batch)[0], pairs.shape)
+        found = Histogram.of_rows(
+            self._joint_options,
+            batch.slices,
+            channels=range(1, self.scores.num_versions),
+            numbers=pairs,
+            labels=labels,
+            blocks=np.zeros(batch.num_rows, dtype=np.int64),
+        )
+        return {self._joint: found}
 
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields the metrics of each distribution, and the mean AUC of several."""
@@ -146,12 +149,10 @@ class ScoreRanking:
     def _joint_counts(
         self, states: Mapping[str, Any], slice_id: int, version: int
     ) -> delong.JointCounts:
-        joint: Counters = states[self._joint]
-        rows = self.layout.rows_of(joint.keys, slice_id)
-        _, versions, labels, baseline, candidate = self.layout.unpack(joint.keys[rows])
-        mine = versions == version
-        counts = joint.counts[rows, 0]
-        return delong.JointCounts(labels[mine], baseline[mine], candidate[mine], counts[mine])
+        joint: Histogram = states[self._joint]
+        pairs, labels, counts = joint.counts(slice_id, version)
+        baseline, candidate = np.divmod(pairs, self._num_bins)
+        return delong.JointCounts(labels, baseline, candidate, counts)
 
 
 def _evaluate(

@@ -11,7 +11,7 @@ from transforms.metrics.channels import Channels
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.evaluation_options import EvaluationOptions, Task
 from transforms.metrics.float_bins import Scale
-from transforms.metrics.histogram import HistogramOptions
+from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.top_rows import absolute_differences
 
 # Numbers that are no probabilities get bins of the width of 2^-7 of themselves.
@@ -34,7 +34,8 @@ def score_channels(options: EvaluationOptions) -> Channels:
 
 def difference_channels(options: EvaluationOptions) -> Channels:
     """Returns the distribution of absolute differences from the baseline."""
-    return _channels(options, "differences", ("",), _differences, Scale.REAL)
+    held = _channels(options, "differences", ("",), _differences, Scale.REAL)
+    return replace(held, is_paired=True)
 
 
 def error_channels(options: EvaluationOptions) -> Channels:
@@ -55,6 +56,7 @@ def _channels(
         scale=scale,
         num_channels=options.num_versions * len(sub_keys),
         num_blocks=options.num_blocks,
+        is_weighted=options.is_weighted,
         max_distinct=options.max_distinct,
     )
     if scale is Scale.REAL:
@@ -99,7 +101,8 @@ def _class_scores(batch: EvaluationBatch) -> Floats:
 
 
 def _differences(batch: EvaluationBatch) -> Floats:
-    return absolute_differences(batch)[:, None]
+    versions = range(batch.num_versions)
+    return np.stack([absolute_differences(batch, each) for each in versions])[:, None]
 
 
 def _errors(batch: EvaluationBatch) -> Floats:

@@ -26,7 +26,7 @@ from transforms.metrics.row_checks import RowChecks
 from transforms.metrics.row_means import MeanFunction, RowMeans, RowMetric
 from transforms.metrics.score_ranking import ScoreRanking
 from transforms.metrics.task_channels import difference_channels, error_channels, score_channels
-from transforms.metrics.top_rows import MostDifferent, absolute_differences
+from transforms.metrics.top_rows import MOST_DIFFERENT, MostDifferent, absolute_differences
 
 
 def create_evaluation(options: EvaluationOptions) -> Evaluation:
@@ -37,6 +37,7 @@ def create_evaluation(options: EvaluationOptions) -> Evaluation:
     max_label = {Task.BINARY: 1, Task.MULTICLASS: options.num_classes - 1, Task.REGRESSION: None}
     checks = RowChecks(
         num_versions=options.num_versions,
+        num_blocks=options.num_blocks,
         max_label=max_label[options.task],
         is_probability=options.task is not Task.REGRESSION,
         is_labelled=options.is_labelled,
@@ -56,16 +57,32 @@ def _of_predictions(options: EvaluationOptions) -> list[MetricFamily]:
             numbers=difference_channels(options),
             metrics=("absolute_difference",),
             shares=options.quantiles,
-            is_paired=True,
         ),
-        MostDifferent(name="most_different", max_rows=options.max_top_rows),
-        _means(options, "prediction_means", _PREDICTION_MEANS[options.task]),
+        MostDifferent(name=MOST_DIFFERENT, max_rows=options.max_top_rows),
+        row_means(options),
     ]
+
+
+def row_means(options: EvaluationOptions) -> RowMeans:
+    """Returns the means; without labels, of the predictions alone."""
+    metrics: tuple[RowMetric, ...] = _PREDICTION_MEANS[options.task]
+    functions: tuple[MeanFunction, ...] = ()
+    if options.is_labelled:
+        more, functions = _LABELLED_MEANS[options.task](options)
+        metrics = (*metrics, *more, *options.row_metrics)
+    return RowMeans(
+        name="means",
+        metrics=metrics,
+        functions=functions,
+        num_versions=options.num_versions,
+        num_blocks=options.num_blocks,
+        is_weighted=options.is_weighted,
+        is_clustered=options.is_clustered,
+    )
 
 
 def _binary(options: EvaluationOptions) -> list[MetricFamily]:
     return [
-        _means(options, "means", _BINARY_MEANS, _CALIBRATION_RATIO),
         Decisions(
             name="decisions",
             cells=threshold_cells(options.thresholds),
@@ -73,6 +90,7 @@ def _binary(options: EvaluationOptions) -> list[MetricFamily]:
             metrics=BINARY_TABLES,
             num_versions=options.num_versions,
             num_blocks=options.num_blocks,
+            is_weighted=options.is_weighted,
             is_clustered=options.is_clustered,
         ),
         _ranking(options, has_joint=True),
@@ -81,9 +99,7 @@ def _binary(options: EvaluationOptions) -> list[MetricFamily]:
 
 
 def _multiclass(options: EvaluationOptions) -> list[MetricFamily]:
-    top_k = tuple(RowMetric(f"top_{k}_accuracy", partial(_is_among, k=k)) for k in options.top_k)
     return [
-        _means(options, "means", (*_MULTICLASS_MEANS, *top_k)),
         Decisions(
             name="agreement",
             cells=class_cells,
@@ -91,6 +107,7 @@ def _multiclass(options: EvaluationOptions) -> list[MetricFamily]:
             metrics=AGREEMENT_TABLES,
             num_versions=options.num_versions,
             num_blocks=options.num_blocks,
+            is_weighted=options.is_weighted,
             is_clustered=options.is_clustered,
         ),
         ClassMatrix(
@@ -106,7 +123,6 @@ def _multiclass(options: EvaluationOptions) -> list[MetricFamily]:
 
 def _regression(options: EvaluationOptions) -> list[MetricFamily]:
     return [
-        _means(options, "means", _regression_means(options), *_REGRESSION_FUNCTIONS),
         Quantiles(
             numbers=error_channels(options),
             metrics=("error", "absolute_error"),
@@ -118,10 +134,22 @@ def _regression(options: EvaluationOptions) -> list[MetricFamily]:
 _LABELLED = {Task.BINARY: _binary, Task.MULTICLASS: _multiclass, Task.REGRESSION: _regression}
 
 
-def _regression_means(options: EvaluationOptions) -> tuple[RowMetric, ...]:
+_Means = tuple[tuple[RowMetric, ...], tuple[MeanFunction, ...]]
+
+
+def _binary_means(options: EvaluationOptions) -> _Means:  # noqa: ARG001 - one shape for all tasks
+    return _BINARY_MEANS, (_CALIBRATION_RATIO,)
+
+
+def _multiclass_means(options: EvaluationOptions) -> _Means:
+    top_k = tuple(RowMetric(f"top_{k}_accuracy", partial(_is_among, k=k)) for k in options.top_k)
+    return (*_MULTICLASS_MEANS, *top_k), ()
+
+
+def _regression_means(options: EvaluationOptions) -> _Means:
     centred = partial(row_values.centred_label, centre=options.label_centre)
     squared = partial(row_values.squared_centred_label, centre=options.label_centre)
-    return (
+    metrics = (
         RowMetric("bias", row_values.error),
         RowMetric("mae", row_values.absolute_error),
         RowMetric("mse", row_values.squared_error),
@@ -129,19 +157,14 @@ def _regression_means(options: EvaluationOptions) -> tuple[RowMetric, ...]:
         RowMetric("centred_label", centred, is_reported=False),
         RowMetric("squared_centred_label", squared, is_reported=False),
     )
+    return metrics, _REGRESSION_FUNCTIONS
 
 
-def _means(
-    options: EvaluationOptions, name: str, metrics: tuple[RowMetric, ...], *functions: MeanFunction
-) -> RowMeans:
-    return RowMeans(
-        name=name,
-        metrics=metrics if name != "means" else (*metrics, *options.row_metrics),
-        functions=functions,
-        num_versions=options.num_versions,
-        num_blocks=options.num_blocks,
-        is_clustered=options.is_clustered,
-    )
+_LABELLED_MEANS = {
+    Task.BINARY: _binary_means,
+    Task.MULTICLASS: _multiclass_means,
+    Task.REGRESSION: _regression_means,
+}
 
 
 def _calibration(options: EvaluationOptions) -> CalibrationBins:
@@ -165,7 +188,10 @@ def _is_among(batch: EvaluationBatch, k: int) -> Floats:
 
 
 def _is_equal(batch: EvaluationBatch) -> Floats:
-    return (absolute_differences(batch) == 0).astype(np.float64)
+    versions = range(batch.num_versions)
+    return np.stack([absolute_differences(batch, each) == 0 for each in versions]).astype(
+        np.float64
+    )
 
 
 _EQUAL = RowMetric("equal_to_baseline", _is_equal, is_paired=True)
@@ -178,10 +204,9 @@ _BINARY_MEANS = (
     RowMetric("log_loss", row_values.log_loss),
     RowMetric("brier", row_values.squared_error),
     RowMetric("label", row_values.label, is_reported=False),
-    RowMetric("score", row_values.prediction, is_reported=False),
 )
 _CALIBRATION_RATIO = MeanFunction(
-    "calibration_ratio", lambda means: ratio(means["score"], means["label"])
+    "calibration_ratio", lambda means: ratio(means["mean_prediction"], means["label"])
 )
 _MULTICLASS_MEANS = (
     RowMetric("log_loss", row_values.class_log_loss),

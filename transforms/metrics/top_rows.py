@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.metrics import state
-from transforms.metrics.array_types import Floats
+from transforms.metrics import float_bins, state
+from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.float_bins import Bits
+from transforms.metrics.grouping import run_starts
 from transforms.metrics.metric_family import MetricValue, States
+from transforms.metrics.slice_columns import SliceColumn
 
 _SCHEMA = pa.schema(
     [
@@ -24,6 +27,10 @@ _SCHEMA = pa.schema(
         ("prediction", pa.float64()),
     ]
 )
+# So many rows tell how large the largest differences of a slice are about.
+_FEW_ROWS = 1 << 15
+# The name of the state.
+MOST_DIFFERENT = "most_different"
 # Every column takes part, so equal rows are interchangeable and the order is one.
 _ORDER = [(name, "descending" if name == "difference" else "ascending") for name in _SCHEMA.names]
 
@@ -85,7 +92,7 @@ class TopRows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MostDifferent:
-    """A family that keeps the rows whose predictions differ most from the baseline's.
+    """A family that keeps the rows whose predictions differ most from the baseline's, if at all.
 
     Attributes:
         name: Of the state, whose rows the report shows; there are no metrics.
@@ -101,27 +108,12 @@ class MostDifferent:
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the rows of a batch that differ most."""
-        rows, slices = batch.memberships()
-        numbers, differences = headline_numbers(batch), absolute_differences(batch)
-        nothing = pa.nulls(batch.num_rows, pa.string())
-        keys = nothing if batch.example_keys is None else batch.example_keys.cast(pa.string())
-        labels = np.full(batch.num_rows, np.nan) if batch.labels is None else batch.labels
-        parts = [
-            pa.table(
-                [
-                    slices,
-                    np.full(rows.size, version),
-                    differences[version, rows],
-                    pc.take(keys, pa.array(rows)),
-                    labels[rows].astype(np.float64),
-                    numbers[0, rows],
-                    numbers[version, rows],
-                ],
-                schema=_SCHEMA,
-            )
+        found = [
+            _table(batch, column, version, self.max_rows)
+            for column in batch.slices
             for version in range(1, batch.num_versions)
         ]
-        everything = pa.concat_tables(parts or [_SCHEMA.empty_table()])
+        everything = pa.concat_tables([_SCHEMA.empty_table(), *found])
         return {self.name: TopRows.of_rows(self.max_rows, everything)}
 
     def finalise(
@@ -133,18 +125,103 @@ class MostDifferent:
         return iter(())
 
 
-def absolute_differences(batch: EvaluationBatch) -> Floats:
-    """Returns by how much predictions differ from the baseline's, [versions, rows].
+def _table(batch: EvaluationBatch, column: SliceColumn, version: int, max_rows: int) -> pa.Table:
+    """Returns the most different rows of a version in the slices of a column, and a few more."""
+    differences = absolute_differences(batch, version)[column.rows]
+    chosen = _most_different(column.places, differences, max_rows)
+    rows = chosen if isinstance(column.rows, slice) else column.rows[chosen]
+    keys, labels = batch.example_keys, batch.labels
+    columns = [
+        column.ids[column.places[chosen]],
+        np.full(rows.size, version),
+        differences[chosen],
+        pa.nulls(rows.size, pa.string()) if keys is None else _text(keys, rows),
+        np.full(rows.size, np.nan) if labels is None else labels[rows].astype(np.float64),
+        headline_numbers(batch.predictions[0, rows]),
+        headline_numbers(batch.predictions[version, rows]),
+    ]
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def _text(keys: pa.Array, rows: Integers) -> pa.Array:
+    return keys.take(pa.array(rows)).cast(pa.string())
+
+
+def _most_different(groups: Integers, differences: Floats, max_rows: int) -> Integers:
+    """Returns the rows with the largest differences of each group, and all that tie with the last.
+
+    Some rows tell how large a difference must be at least; few of the others are as large.
+    """
+    sizes = float_bins.to_ordered_bits(differences)
+    is_large = differences > 0
+    if groups.size > _FEW_ROWS:
+        is_large &= sizes >= _least(groups[:_FEW_ROWS], sizes[:_FEW_ROWS], max_rows, groups)
+    rows = np.flatnonzero(is_large)
+    return rows[sizes[rows] >= _least(groups[rows], sizes[rows], max_rows, groups[rows])]
+
+
+def _least(groups: Integers, sizes: Bits, max_rows: int, asked: Integers) -> Bits:
+    """Returns the least of the `max_rows` largest sizes in groups; 0 where there are fewer."""
+    keys = groups.astype(np.uint64) << np.uint64(32) | ~sizes
+    keys.sort()
+    in_order = (keys >> np.uint64(32)).astype(np.int64)
+    starts = run_starts(in_order)
+    lasts = starts + max_rows - 1
+    is_full = lasts < np.append(starts[1:], keys.size)
+    found = np.zeros(int(asked.max(initial=0)) + 1, dtype=np.uint32)
+    found[in_order[starts[is_full]]] = ~keys[lasts[is_full]].astype(np.uint32)
+    return found[asked]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TopRow:
+    """A row whose prediction differs much from the baseline's.
+
+    Attributes:
+        key: Its name; None where rows have none.
+        difference: The absolute difference of the predictions; of the most different class.
+        label: NaN where there is none.
+        baseline: The baseline's prediction; of several classes, the one with the highest score.
+        candidate: The version's.
+    """
+
+    key: str | None
+    difference: float
+    label: float
+    baseline: float
+    candidate: float
+
+
+def top_rows(states: Mapping[str, Any], slice_id: int, version: int) -> tuple[TopRow, ...]:
+    """Returns the rows of a slice on which a version differs most, the most different first."""
+    kept: TopRows = states[MOST_DIFFERENT]
+    is_asked = pc.and_(
+        pc.equal(kept.rows["slice"], slice_id), pc.equal(kept.rows["version"], version)
+    )
+    return tuple(
+        TopRow(
+            key=row["key"],
+            difference=row["difference"],
+            label=row["label"],
+            baseline=row["baseline"],
+            candidate=row["prediction"],
+        )
+        for row in kept.rows.filter(is_asked).to_pylist()
+    )
+
+
+def absolute_differences(batch: EvaluationBatch, version: int) -> Floats:
+    """Returns by how much a version's predictions differ from the baseline's, [rows].
 
     Of several classes the one that differs most counts.
     """
-    predictions = batch.predictions.astype(np.float64)
-    differences: Floats = np.abs(predictions - predictions[:1])
-    return differences if differences.ndim == 2 else differences.max(axis=2)
+    differences = batch.predictions[version].astype(np.float64)
+    differences -= batch.predictions[0]
+    np.abs(differences, out=differences)
+    return differences if differences.ndim == 1 else differences.max(axis=1)
 
 
-def headline_numbers(batch: EvaluationBatch) -> Floats:
-    """Returns the one number of a prediction: itself, or the class with the highest score."""
-    if batch.predictions.ndim == 2:
-        return batch.predictions.astype(np.float64)
-    return batch.predictions.argmax(axis=2).astype(np.float64)
+def headline_numbers(predictions: Floats) -> Floats:
+    """Returns the one number of each prediction: itself, or the class with the highest score."""
+    found = predictions if predictions.ndim == 1 else predictions.argmax(axis=1)
+    return found.astype(np.float64)

@@ -51,10 +51,13 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _cause(message: str) -> str:
-    """Returns the line that tells the cause: TensorFlow puts the graph's place before and after it."""
+    """Returns the line that tells the cause: TensorFlow puts the graph's place before and after it.
+
+    What it quotes of a corrupt graph is left out where it cannot be printed.
+    """
     lines = message.strip().splitlines() or ["no message"]
     causes = [line for line in lines if line.strip() and not line.startswith(_PLACE_WORDS)]
-    return (causes or lines)[0]
+    return "".join(sign for sign in (causes or lines)[0] if sign.isprintable())
 
 
 def _message(error: Any) -> str:

@@ -155,6 +155,15 @@ def test_an_unknown_platform_is_an_error_of_its_model() -> None:
     assert "to add one, pass platforms=" in message
 
 
+def test_status_tells_what_is_present_wanted_or_not() -> None:
+    """All versions that have a directory; those asked for are another matter."""
+    store = FakeStore("a/1", "a/2", "a/10")
+    with store.core(model("a", 2), model("gone"), requires_all_models=False) as core:
+        a, gone = core.statuses()
+    assert (a.present, gone.present) == ((1, 2, 10), ())
+    assert [each.version for each in a.versions] == [2]
+
+
 def test_status_tells_what_an_incomplete_version_lacks() -> None:
     """The reason comes from the platform; the version has no state yet."""
     platform = Platform(

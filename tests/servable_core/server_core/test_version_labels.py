@@ -82,6 +82,23 @@ def test_a_label_is_valid_as_soon_as_its_version_is_available() -> None:
         assert use(core, "a", label="stable") == "/a/1"
 
 
+def test_a_label_in_force_can_be_checked() -> None:
+    """By the rules for one that is given: what a core that tolerates all has is looked at so."""
+    store = FakeStore("a/1", "a/2", "a/3")
+    store.failing = {"/a/2"}
+    labels = {"version_labels": {"stable": 1, "broken": 2, "unwanted": 3, "gone": 9}}
+    with store.core(model("a", 1, 2, **labels), requires_all_models=False) as core:
+        core.check_label("a", "stable")
+        for label, version in (("broken", 2), ("unwanted", 3), ("gone", 9)):
+            with pytest.raises(
+                FailedPreconditionError,
+                match=f"label {label!r} cannot be given to version {version} of model 'a'",
+            ):
+                core.check_label("a", label)
+        with pytest.raises(InvalidArgumentError, match="no version label 'other'"):
+            core.check_label("a", "other")
+
+
 def test_labels_of_a_new_model_come_with_it() -> None:
     """They are checked when its loads are done."""
     store = FakeStore("a/1", "b/1")

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -73,11 +74,21 @@ class TestSchema:
         ):
             read_schema(write(content))
 
-    @pytest.mark.parametrize("content", [b"PAR1\0\0\xff\n,,\n", "a\n1\n".encode("utf-16")])
+    @pytest.mark.parametrize(
+        "content", [b"PAR1\0\0\xff\n,,\n", b"PAR1\x15\x04\n", "a\n1\n".encode("utf-16")]
+    )
     def test_binary(self, write, content):
         """Data in a binary format, or in UTF-16, are no CSV."""
         with pytest.raises(DataLossError, match="it is binary, or not UTF-8"):
             read_schema(write(content))
+
+    def test_binary_in_a_later_line(self, write):
+        """What was never written is damage to its row."""
+        path = write(b"a,b\n1,x\n2,\0\0\0\n\0\0\0\0\n4,y\n")
+        assert read_schema(path).equals(_schema(a=_INT, b=_TEXT))
+        _, numbers, bad = _rows(path, _schema(a=_INT, b=_TEXT), on_error="dead_letter")
+        assert numbers == [0, 1, 3]
+        assert [(each.source_row, each.record) for each in bad] == [(2, b"\0\0\0\0")]
 
     def test_missing_file(self, tmp_path):
         """What the operating system says is passed on: it may pass by itself."""
@@ -237,6 +248,64 @@ class TestBadRows:
         assert _rows(path, _schema(a=pa.binary()))[0][1] == {"a": b"\xff"}
 
 
+class TestNoUtf8:
+    """Bytes that are no text cost the row that they are in, and no other."""
+
+    def test_in_a_row_with_too_many_fields(self, write):
+        """Such a row is bad as any other; its record has the bytes of the file."""
+        path = write(b"a,b\n1,x\n\xff\xfe,y,z\n3,w\n")
+        assert read_schema(path).equals(_schema(a=_INT, b=_TEXT))
+        rows, numbers, bad = _rows(path, _schema(a=_INT, b=_TEXT), on_error="dead_letter")
+        assert rows == [{"a": 1, "b": "x"}, {"a": 3, "b": "w"}]
+        assert numbers == [0, 2]
+        assert [(each.source_row, each.record) for each in bad] == [(1, b"\xff\xfe,y,z")]
+        with pytest.raises(InvalidArgumentError, match=f"^row 1 of {path}: it has 3 fields"):
+            _rows(path, _schema(a=_INT))
+
+    def test_in_a_number(self, write):
+        """The other values tell the type of the column."""
+        path = write(b"a,f,t,b\n1,1.5,true,x\n2,\x80,f\xe9,y\n3\xff,2,false,z\n")
+        schema = _schema(a=_INT, f=_FLOAT, t=pa.bool_(), b=_TEXT)
+        assert read_schema(path).equals(schema)
+        rows, numbers, bad = _rows(path, schema, on_error="dead_letter")
+        assert rows == [{"a": 1, "f": 1.5, "t": True, "b": "x"}]
+        assert numbers == [0]
+        assert [each.source_row for each in bad] == [1, 2]
+        assert json.loads(bad[1].record) == {
+            "a": {"b64": "M/8="},
+            "f": "2",
+            "t": "false",
+            "b": "z",
+        }
+
+    def test_text_beside_it_stays_as_it_was(self, write):
+        """What stands in for such bytes on the way is told from the same characters in a file."""
+        text = "\U0010fe80\U0010feff ü"
+        path = write(f"a,b\n1,{text}\n".encode() + b"2,\xff\n3,y,z\xff\n")
+        assert read_schema(path).equals(_schema(a=_INT, b=pa.binary()))
+        rows, _, bad = _rows(path, _schema(a=_INT, b=pa.binary()), on_error="dead_letter")
+        assert rows == [{"a": 1, "b": text.encode()}, {"a": 2, "b": b"\xff"}]
+        assert bad[0].record == b"3,y,z\xff"
+        rows, _, bad = _rows(path, _schema(a=_INT, b=_TEXT), on_error="dead_letter")
+        assert rows == [{"a": 1, "b": text}]
+        assert [each.source_row for each in bad] == [1, 2]
+
+    def test_in_later_blocks(self, write):
+        """Wherever the reader cuts its blocks, also within a character."""
+        lines = [f"{row},{'é' * 500}\n".encode() for row in range(10_000)]
+        lines[9000] = b"9000,\xc3\n"
+        lines[9001] = b"\xc3,\xc3,\xc3\n"
+        path = write(b"a,s\n" + b"".join(lines))
+        _, numbers, bad = _rows(path, _schema(a=_INT, s=_TEXT), on_error="dead_letter")
+        assert sorted(each.source_row for each in bad) == [9000, 9001]
+        assert numbers == [row for row in range(10_000) if row not in (9000, 9001)]
+
+    def test_in_the_header(self, write):
+        """Columns must have names."""
+        with pytest.raises(DataLossError, match="its header is not UTF-8"):
+            read_schema(write(b"a\xff,b\n1,2\n"))
+
+
 class TestDamage:
     def test_missing_column(self, write):
         """A file that lacks a column has changed, or is another one."""
@@ -256,3 +325,20 @@ class TestDamage:
         path = write('a\n"' + "1\n" * 5_000_000)
         with pytest.raises(DataLossError, match="a row is longer than 4 MiB; is a quote never"):
             _rows(path, _schema(a=_INT))
+
+    @pytest.mark.parametrize("compressed", [False, True])
+    def test_what_lies_behind_is_one_bad_record(self, write, compressed):
+        """With dead letters, rows before an open quote, or the end of half a file, are delivered."""
+        rows = [b"%d\n" % row for row in range(2_000_000)]
+        content = b"a\n" + b"".join(rows)
+        if compressed:
+            path = write(gzip.compress(content, 1)[:-1_000_000], "a.csv.gz")
+        else:
+            path = write(content + b'"' + b"1\n" * 5_000_000)
+        _, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert len(numbers) > 500_000
+        assert numbers == list(range(len(numbers)))
+        assert [(each.source_row, each.stage) for each in bad] == [(len(numbers), Stage.READ)]
+        assert "all behind it cannot be read" in bad[0].message
+        assert count_rows(path, 10**9) == len(numbers) + 1
+        assert count_rows(path, 10) == 10

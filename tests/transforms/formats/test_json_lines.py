@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from servable_core.errors import DataLossError, InvalidArgumentError
 from tests import memory_file_system as memory
 from transforms.bad_records import Stage
+from transforms.formats import json_lines
+from transforms.formats.json_depth import is_nested_deeper
 from transforms.formats.json_lines import count_rows, cut_lines, read_batches, read_schema
 
 _INT, _FLOAT, _TEXT = pa.int64(), pa.float64(), pa.string()
@@ -237,3 +239,58 @@ class TestBadLines:
 def test_compressed_files_are_not_cut(write):
     """A compressed file can be read from its start only."""
     assert cut_lines(write(gzip.compress(b'{"a": 1}\n' * 9)), 10) == []
+
+
+class TestCutOff:
+    def test_what_lies_behind_is_one_bad_record(self, write):
+        """With dead letters, rows before the end of half a compressed file are delivered."""
+        content = b"".join(b'{"a": %d}\n' % row for row in range(500_000))
+        path = write(gzip.compress(content, 1)[:-500_000])
+        _, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert len(numbers) > 50_000
+        assert numbers == list(range(len(numbers)))
+        assert [(each.source_row, each.stage) for each in bad] == [(len(numbers), Stage.READ)]
+        with pytest.raises(DataLossError, match=f"{path} is compressed, and damaged or cut off"):
+            _rows(path, _schema(a=_INT))
+        assert count_rows(path, 10) == 10
+
+    def test_a_line_too_long(self, write, monkeypatch):
+        """Likewise those before a line that hardly ends."""
+        monkeypatch.setattr(json_lines, "_MAX_LINE_BYTES", 3 << 20)
+        path = write(b'{"a": 1}\n' * 9 + b"x" * (5 << 20))
+        _, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert (numbers, bad[0].source_row) == (list(range(9)), 9)
+        assert count_rows(path, 100) == 10
+
+
+class TestDepth:
+    @pytest.mark.parametrize(
+        ("text", "depth"),
+        [
+            ("", 0),
+            ("1", 0),
+            ("{}", 1),
+            ('{"a": [[1], {"b": 2}]}', 3),
+            ("[[\n[[[\n[", 3),
+            ("]]]\n[[]]", 2),
+            ('{"a": "[[[[\\"[[[", "b": "}}"}\n{"[": "[[[["}', 1),
+            ('{"a": ["\\\\", [1]]}', 3),
+        ],
+    )
+    def test_is_counted_by_line(self, text, depth):
+        """Strings do not count, nor what other lines have left open."""
+        assert not is_nested_deeper(text.encode(), depth)
+        assert depth == 0 or is_nested_deeper(text.encode(), depth - 1)
+
+    @pytest.mark.parametrize("levels", [101, 20_000, 400_000])
+    def test_too_deep(self, write, levels):
+        """A line on which a parser would end the process is a bad one, and no other is."""
+        deep = [b'{"b": ' + b"[" * levels, b'{"a":' * levels + b"1" + b"}" * levels]
+        lines = [b'{"a": 0}', deep[0], b'{"a": 2, "b": ' + b"[" * 90 + b"]" * 90 + b"}", deep[1]]
+        path = write(b"\n".join(lines) + b"\n")
+        assert read_schema(path).field("a").type == _INT
+        rows, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert (rows, numbers) == ([{"a": 0}, {"a": 2}], [0, 2])
+        assert {each.source_row: each.message for each in bad} == dict.fromkeys(
+            (1, 3), "it is nested deeper than 100 levels"
+        )

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servable_core.errors import DataLossError
-from transforms.formats.parquet import read_footer, read_head, read_rows, share_out
+from transforms.formats import parquet
+from transforms.formats.parquet import (
+    DamagedGroup,
+    read_footer,
+    read_good_groups,
+    read_head,
+    read_rows,
+    share_out,
+)
 
 
 @pytest.fixture(name="table")
@@ -157,3 +165,123 @@ class TestCorruption:
         assert read_footer(str(path)).row_groups[0].num_rows == 20
         with pytest.raises(DataLossError, match=str(path)):
             list(read_rows(str(path), 0, 1, ["x"], 100))
+
+
+class TestDamagedGroups:
+    """Five row groups of twenty rows; damage to one of them."""
+
+    @pytest.fixture(name="write")
+    def _write(self, tmp_path):
+        def write(**options):
+            path = tmp_path / "a.parquet"
+            table = pa.table({"id": range(100), "x": np.arange(100) / 2})
+            given = {
+                "row_group_size": 20,
+                "use_dictionary": False,
+                "write_page_checksum": True,
+                "write_statistics": False,
+                "compression": "none",
+            }
+            pq.write_table(table, path, **(given | options))
+            return path
+
+        return write
+
+    def _damage(self, path, group, column, at=0, octets=b"\xff" * 30):
+        chunk = pq.ParquetFile(path).metadata.row_group(group).column(column)
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        content = bytearray(path.read_bytes())
+        content[start + at : start + at + len(octets)] = octets
+        path.write_bytes(bytes(content))
+
+    def _read(self, path, groups=(0, 5), columns=("id", "x"), batch_rows=7):
+        found = list(read_good_groups(str(path), *groups, list(columns), batch_rows))
+        damaged = [each for each in found if isinstance(each, DamagedGroup)]
+        batches = [each for each in found if not isinstance(each, DamagedGroup)]
+        ids = [value for each in batches for value in each.column(columns[0]).to_pylist()]
+        return ids, damaged
+
+    @pytest.mark.parametrize("batch_rows", [1, 7, 20, 1000])
+    @pytest.mark.parametrize("at", [0, 40, 100], ids=["header", "values", "later values"])
+    @pytest.mark.parametrize("group", [0, 2, 4])
+    def test_all_others_are_read(self, write, group, at, batch_rows):
+        """No row of a damaged group comes, and every row of the others does, in any batches."""
+        path = write()
+        self._damage(path, group, 1, at)
+        ids, damaged = self._read(path, batch_rows=batch_rows)
+        lost = range(20 * group, 20 * group + 20)
+        assert ids == [row for row in range(100) if row not in lost]
+        assert [(each.index, each.num_rows) for each in damaged] == [(group, 20)]
+        assert damaged[0].reason
+
+    def test_the_error_names_the_group(self, write):
+        """Also where batches cross its borders."""
+        path = write()
+        self._damage(path, 3, 0, 40)
+        message = rf"^{path} is a corrupt Parquet file: row group 3 cannot be read: .*checksum"
+        with pytest.raises(DataLossError, match=message):
+            list(read_rows(str(path), 0, 5, ["id"], 1000))
+
+    def test_a_page_that_hides_values(self, write):
+        """A wrong count in a page's header, which no checksum covers, shifts no values unnoticed."""
+        path = write(data_page_version="1.0")
+        content = path.read_bytes()
+        chunk = pq.ParquetFile(path).metadata.row_group(1).column(0)
+        header = content[chunk.data_page_offset :][:30]
+        # Thrift: field 1 of the page's own header, an i32, is 20 as a zigzag number.
+        at = header.index(b"\x15\x28\x15") + 1
+        self._damage(path, 1, 0, at, b"\x24")
+        ids, damaged = self._read(path, columns=["id"])
+        assert ids == [row for row in range(100) if row not in range(20, 40)]
+        assert "18 rows, but the footer says 20" in damaged[0].reason
+        for groups in ((0, 5), (1, 2)):
+            with pytest.raises(DataLossError, match="row group 1 cannot be read: it has 18 rows"):
+                list(read_rows(str(path), *groups, ["id"], 7))
+
+    def test_head(self, write):
+        """The first rows are those of the first good group; without one, there is an error."""
+        path = write()
+        self._damage(path, 0, 1)
+        assert read_head(str(path), 3)["id"].to_pylist() == [20, 21, 22]
+        for group in range(1, 5):
+            self._damage(path, group, 0)
+        with pytest.raises(DataLossError, match="row group 0 cannot be read"):
+            read_head(str(path), 3)
+
+    def test_columns_that_are_not_read(self, write):
+        """Damage elsewhere in the file is nobody's concern."""
+        path = write()
+        self._damage(path, 2, 1)
+        assert self._read(path, columns=["id"]) == (list(range(100)), [])
+
+    def test_a_group_that_is_too_large_to_hold(self, write, monkeypatch):
+        """It is decoded once to see whether it can be, and once more for its rows."""
+        monkeypatch.setattr(parquet, "_MAX_HELD_BYTES", 100)
+        path = write()
+        assert self._read(path) == (list(range(100)), [])
+        self._damage(path, 1, 0)
+        ids, damaged = self._read(path)
+        assert len(ids) == 80
+        assert [each.index for each in damaged] == [1]
+
+    def test_rows_that_the_footer_makes_up(self, write, tmp_path):
+        """A number of rows that is not that of the values is found before anything is read."""
+        path = write()
+        content = path.read_bytes()
+        group = pq.ParquetFile(path).metadata.row_group(0)
+        size = _zigzag(group.total_byte_size)
+        # A row group ends with its bytes, its rows, the offset and length of its data.
+        wrong = content.replace(size + b"\x16\x28", size + b"\x16\x26", 1)
+        assert wrong != content
+        path.write_bytes(wrong)
+        with pytest.raises(DataLossError, match="row group 0 has 19 rows, but column 'id' 20"):
+            read_footer(str(path))
+
+
+def _zigzag(number):
+    """Returns how Thrift's compact protocol writes a number."""
+    number, octets = 2 * number, bytearray()
+    while number > 127:
+        octets.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*octets, number])

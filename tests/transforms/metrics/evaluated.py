@@ -13,9 +13,10 @@ from transforms.metrics import (
     create_evaluation,
     key_blocks,
 )
+from transforms.metrics.key_blocks import NUM_BLOCKS
 
 
-def batch_of(predictions, labels=None, weights=None, slices=None, keys=None):
+def batch_of(predictions, labels=None, weights=None, slices=None, keys=None, num_blocks=NUM_BLOCKS):
     """Returns a batch; without `slices` all rows are in slice 0 alone."""
     predictions = np.asarray(predictions)
     rows = predictions.shape[1]
@@ -24,7 +25,7 @@ def batch_of(predictions, labels=None, weights=None, slices=None, keys=None):
     return EvaluationBatch(
         predictions=predictions,
         slice_ids=overall if slices is None else np.column_stack([overall, slices]),
-        blocks=key_blocks(keys),
+        blocks=key_blocks(keys, num_blocks),
         labels=None if labels is None else np.asarray(labels, dtype=np.float64),
         weights=None if weights is None else np.asarray(weights, dtype=np.float64),
         example_keys=keys,

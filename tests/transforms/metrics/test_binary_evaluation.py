@@ -182,7 +182,8 @@ def test_paired_intervals_cover_the_truth_as_often_as_they_say():
     }
     covered = dict.fromkeys(truth, 0)
     for rows in rng.permutation(200_000).reshape(400, 500):
-        found = evaluate(batch_of(scores[:, rows], labels[rows]), num_blocks=2)
+        batch = batch_of(scores[:, rows], labels[rows], num_blocks=2)
+        found = evaluate(batch, num_blocks=2)
         for name, value in truth.items():
             sub_key = _HALF if name == "accuracy" else ""
             low, high = found.estimate(name, 1, sub_key, is_difference=True).interval(0.95)

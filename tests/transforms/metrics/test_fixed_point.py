@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics import fixed_point
-from transforms.metrics.grouping import group
+from transforms.metrics.sum_table import SumTable
 
 _NUMBERS = st.lists(st.floats(-(2.0**120), 2.0**120), min_size=1, max_size=30)
 
@@ -16,7 +16,9 @@ _NUMBERS = st.lists(st.floats(-(2.0**120), 2.0**120), min_size=1, max_size=30)
 def _sum(values, keys=None):
     values = np.array(values, dtype=np.float64)
     keys = np.zeros(values.size, dtype=np.int64) if keys is None else keys
-    return fixed_point.sum_rows(group(keys), values, np.arange(values.size))
+    table = SumTable(int(keys.max()) + 1)
+    table.add(keys, fixed_point.to_words(values), slice(None))
+    return table.words()
 
 
 def _exact(words):
@@ -42,13 +44,10 @@ def test_the_order_of_numbers_does_not_matter(values, random):
 @given(_NUMBERS)
 def test_normal_words_are_as_few_as_hold_the_sum(values):
     words = fixed_point.normalise(_sum(values))
-    assert (
-        fixed_point.normalise(fixed_point.align([words, np.zeros((1, 9), np.int64)])[0]).shape
-        == words.shape
-    )
+    assert fixed_point.normalise(fixed_point.spread(fixed_point.spread(words))).shape == words.shape
     assert (words[:, :-1] >= 0).all()
     assert (words[:, :-1] < 2**32).all()
-    assert abs(int(words[0, -1])) <= 2**40
+    assert abs(int(words[0, -1])) <= 2**62
 
 
 def test_means_agree_with_floats():
@@ -57,11 +56,25 @@ def test_means_agree_with_floats():
     assert abs(total / values.size - math.fsum(values) / values.size) < 1e-13
 
 
-def test_more_rows_than_one_float_sum_may_hold():
-    rows = (1 << 20) + 3
-    groups = group(np.zeros(rows, dtype=np.int64))
-    words = fixed_point.sum_rows(groups, np.array([2.0**-12 - 2.0**-44]), np.zeros(rows, np.int64))
-    assert _exact(fixed_point.normalise(words)[0]) == rows * Fraction(2**32 - 1, 2**44)
+def test_more_numbers_than_one_word_may_hold():
+    table = SumTable(2)
+    large = 2.0**16 - 2.0**-37
+    for _ in range(100):
+        words = fixed_point.to_words(np.full(64, large))
+        table.add(np.ones(64, dtype=np.int64), words, slice(None))
+    assert 6400 * large * 2**44 > 2**63
+    nothing, everything = table.words()
+    assert _exact(nothing) == 0
+    assert _exact(everything) == 6400 * Fraction(large)
+
+
+@given(st.lists(_NUMBERS, min_size=2, max_size=5))
+def test_words_can_be_added_in_any_spelling(parts):
+    each = [fixed_point.normalise(_sum(values)) for values in parts]
+    most = max(words.shape[-1] for words in each)
+    added = sum(fixed_point.spread(fixed_point.normalise(words, most)) for words in each)
+    together = fixed_point.normalise(_sum([value for values in parts for value in values]))
+    assert fixed_point.normalise(added).tobytes() == together.tobytes()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2.0**145])

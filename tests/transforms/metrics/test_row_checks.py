@@ -100,3 +100,9 @@ def test_a_batch_of_other_versions_is_refused():
 def test_columns_are_those_of_the_options(options, columns, message):
     with pytest.raises(InvalidArgumentError, match=message):
         evaluation_of(num_versions=1, **options).update(batch_of([[0.5]], **columns))
+
+
+def test_a_block_that_the_options_do_not_have_is_refused():
+    batch = batch_of(np.full((1, 50), 0.5), np.zeros(50), num_blocks=32)
+    with pytest.raises(InvalidArgumentError, match="blocks must be from 0 to 15, got 0 to 31"):
+        evaluation_of(num_versions=1, num_blocks=16).update(batch)

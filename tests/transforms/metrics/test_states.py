@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,11 +9,14 @@ from hypothesis import strategies as st
 
 from servable_core.errors import DataLossError, InvalidArgumentError
 from tests.transforms.metrics.evaluated import parquet_bytes
+from transforms.metrics import fixed_point, float_bins
 from transforms.metrics.counters import Counters
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.float_bins import Scale
-from transforms.metrics.histogram import Histogram, HistogramOptions
+from transforms.metrics.histogram import Histogram
+from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.slice_columns import slice_columns
 from transforms.metrics.top_rows import TopRows
 
 _LAYOUT = KeyLayout(names=("slice", "block"), sizes=(4,))
@@ -41,18 +45,51 @@ def _counters(rows, which):
 
 def _sums(rows, which):
     keys = _LAYOUT.pack(rows.slices[which], rows.blocks[which])
-    return FixedSums.of_rows(_LAYOUT, ("a", "b"), keys, rows.values[:, which])
+    return _sums_of(("a", "b"), keys, rows.values[:, which])
+
+
+def _words(values):
+    words = [each.values for each in fixed_point.to_words(values)]
+    return np.stack([*words, np.zeros(values.size, np.int64)], axis=-1)
+
+
+def _sums_of(names, keys, values):
+    found = [_words(each) for each in values]
+    most = max(each.shape[-1] for each in found)
+    words = [fixed_point.pad(each, most) for each in found]
+    return FixedSums.of_words(_LAYOUT, names, keys, np.stack(words, axis=1))
 
 
 def _histogram(rows, which):
-    return Histogram.of_rows(
+    return _histogram_of(
         _FEW,
-        slices=rows.slices[which],
-        channels=rows.labels[which],
-        numbers=rows.scores[which],
-        labels=rows.labels[which],
-        blocks=rows.blocks[which],
-        weights=rows.weights[which],
+        rows.slices[which],
+        np.stack([rows.scores[which], 1 - rows.scores[which]]),
+        rows.labels[which],
+        rows.blocks[which],
+    )
+
+
+def _weighted_histogram(rows, which):
+    which = which[rows.weights[which] > 0]
+    return _histogram_of(
+        replace(_FEW, is_weighted=True),
+        rows.slices[which],
+        np.stack([rows.scores[which], 1 - rows.scores[which]]),
+        rows.labels[which],
+        rows.blocks[which],
+        rows.weights[which],
+    )
+
+
+def _histogram_of(options, slices, numbers, labels, blocks, weights=None):
+    return Histogram.of_rows(
+        options,
+        slice_columns(slices[:, None]),
+        numbers=float_bins.to_ordered_bits(numbers),
+        labels=np.broadcast_to(labels, numbers.shape),
+        blocks=blocks,
+        weights=weights,
     )
 
 
@@ -70,7 +107,9 @@ def _top_rows(rows, which):
     return TopRows.of_rows(3, pa.table(table).cast(schema))
 
 
-_KINDS = pytest.mark.parametrize("make", [_counters, _sums, _histogram, _top_rows])
+_KINDS = pytest.mark.parametrize(
+    "make", [_counters, _sums, _histogram, _weighted_histogram, _top_rows]
+)
 
 
 def _bytes(state):
@@ -140,8 +179,9 @@ def test_a_foreign_table_is_refused(make):
 
 
 def _arrays(state):
-    sums = state.sums if isinstance(state, Histogram) else state
-    return [sums.keys, sums.counts if isinstance(sums, Counters) else sums.words]
+    if isinstance(state, Histogram):
+        return state.cells.arrays()
+    return [state.keys, state.counts if isinstance(state, Counters) else state.words]
 
 
 @pytest.mark.parametrize("make", [_counters, _sums, _histogram])
@@ -155,34 +195,25 @@ def test_nothing_is_shared_with_an_argument_and_nothing_can_be_written(make):
 
 def test_states_of_different_evaluations_are_not_merged():
     rows = np.arange(_ROWS)
-    other = FixedSums.of_rows(
-        _LAYOUT, ("a", "c"), _LAYOUT.pack(_Rows(0).slices, _Rows(0).blocks), _Rows(0).values
-    )
+    keys = _LAYOUT.pack(_Rows(0).slices, _Rows(0).blocks)
+    other = _sums_of(("a", "c"), keys, _Rows(0).values)
     with pytest.raises(InvalidArgumentError, match="list of sums only"):
         FixedSums.merge([_sums(_Rows(0), rows), other])
 
 
-def _histogram_of(numbers, max_distinct):
+def _one_distribution(numbers, max_distinct):
     options = HistogramOptions(
         scale=Scale.PROBABILITY, num_channels=1, num_blocks=1, max_distinct=max_distinct
     )
     nothing = np.zeros(len(numbers), dtype=np.int64)
-    return Histogram.of_rows(
-        options,
-        slices=nothing,
-        channels=nothing,
-        numbers=np.asarray(numbers),
-        labels=nothing,
-        blocks=nothing,
-        weights=np.ones(len(numbers)),
-    )
+    return _histogram_of(options, nothing, np.asarray(numbers)[None], nothing, nothing)
 
 
 @pytest.mark.parametrize(("distinct", "is_exact"), [(10, True), (11, False)])
 def test_a_histogram_is_exact_up_to_so_many_distinct_numbers(distinct, is_exact):
     numbers = np.tile(np.linspace(0.1, 0.9, distinct), 3)
-    whole = _histogram_of(numbers, 10)
-    merged = Histogram.merge(_histogram_of(each, 10) for each in np.array_split(numbers, 7))
+    whole = _one_distribution(numbers, 10)
+    merged = Histogram.merge(_one_distribution(each, 10) for each in np.array_split(numbers, 7))
     for each in (whole, merged):
         found = each.distribution(0, 0)
         assert found.is_exact is is_exact
@@ -193,8 +224,8 @@ def test_a_histogram_is_exact_up_to_so_many_distinct_numbers(distinct, is_exact)
 
 def test_an_exact_part_is_binned_with_a_part_that_fell_into_few_bins():
     crowded = 0.3 + np.arange(11) * 1e-7
-    parts = [_histogram_of(crowded, 10), _histogram_of([0.7000001], 10)]
-    whole = _bytes(_histogram_of([*crowded, 0.7000001], 10))
+    parts = [_one_distribution(crowded, 10), _one_distribution([0.7000001], 10)]
+    whole = _bytes(_one_distribution([*crowded, 0.7000001], 10))
     assert parts[0].distribution(0, 0).lower.size == 1
     assert _bytes(Histogram.merge(parts)) == whole
     assert _bytes(Histogram.merge(parts[::-1])) == whole
@@ -202,7 +233,6 @@ def test_an_exact_part_is_binned_with_a_part_that_fell_into_few_bins():
 
 def test_a_slice_keeps_its_numbers_when_another_is_binned():
     rows = _Rows(5)
-    rows.labels[:], rows.weights[:] = 0, 1
     rows.scores = np.where(rows.slices == 0, np.linspace(0, 1, _ROWS), 0.25)
     state = _histogram(rows, np.arange(_ROWS))
     assert not state.distribution(0, 0).is_exact

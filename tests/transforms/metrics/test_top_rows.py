@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.transforms.metrics.evaluated import batch_of, evaluation_of
-from transforms.metrics import Task
+from transforms.metrics import NO_SLICE, Task, TopRow, top_rows
 
 
 def _rows(evaluation, states):
@@ -18,7 +18,6 @@ def test_the_most_different_rows_are_kept_with_their_keys():
         (0, "b"),
         (0, "c"),
         (1, "b"),
-        (1, "a"),
         (2, "c"),
         (2, "d"),
     ]
@@ -55,3 +54,34 @@ def test_rows_without_keys_have_none():
     evaluation = evaluation_of(is_labelled=False)
     (row,) = _rows(evaluation, evaluation.update(batch))
     assert row["key"] is None
+
+
+def test_they_are_found_by_slice_and_version():
+    predictions = np.array([[0.5, 0.5], [0.5, 0.9], [0.1, 0.5]])
+    batch = batch_of(predictions, [0, 1], slices=[[1], [2]], keys=["a", "b"])
+    states = evaluation_of(num_versions=3).update(batch)
+    (only,) = top_rows(states, 0, 1)
+    assert only == TopRow(
+        key="b", difference=pytest.approx(0.4), label=1.0, baseline=0.5, candidate=0.9
+    )
+    assert [each.key for each in top_rows(states, 0, 2)] == ["a"]
+    assert [each.key for each in top_rows(states, 1, 2)] == ["a"]
+    assert top_rows(states, 2, 2) == top_rows(states, 3, 1) == ()
+
+
+@pytest.mark.parametrize("has_ties", [False, True])
+def test_of_many_rows_the_same_are_kept_as_if_all_were_sorted(has_ties):
+    rng = np.random.default_rng(0)
+    rows = 100_000
+    predictions = np.stack([np.zeros(rows), rng.beta(1, 9, rows)])
+    if has_ties:
+        predictions = predictions.round(2)
+    slices = rng.integers(1, 6, (rows, 1))
+    slices[rng.random(rows) < 0.1] = NO_SLICE
+    keys = np.array([f"{each:06}" for each in rng.permutation(rows)])
+    evaluation = evaluation_of(max_top_rows=7, is_labelled=False)
+    states = evaluation.update(batch_of(predictions, slices=slices, keys=keys))
+    for slice_id in range(6):
+        where = np.flatnonzero(slices[:, 0] == slice_id) if slice_id else np.arange(rows)
+        order = where[np.lexsort((keys[where], -predictions[1][where]))][:7]
+        assert [each.key for each in top_rows(states, slice_id, 1)] == keys[order].tolist()

@@ -1,0 +1,181 @@
+"""The evaluate job: prepare, launch, watch; then finalise, judge and report."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+
+from pipelines.beam_options import RunnerChoice, choose_runner
+from pipelines.console import Progress, ProgressReporter, say
+from pipelines.evaluate_options import EvaluateOptions
+from pipelines.evaluation_directory import (
+    check_evaluation_directory,
+    clear_evaluation,
+    clear_evaluation_scratch,
+)
+from pipelines.evaluation_outcome import EvaluationOutcome, tell_outcome
+from pipelines.evaluation_preparation import Prepared, prepare_models, prepare_saved
+from pipelines.interruption import stop_on_signals
+from pipelines.job_run import (
+    STOP_SIBLINGS_SECS,
+    explain_failure,
+    load_libraries,
+    quiet_libraries,
+)
+from pipelines.output_directory import check_apart, check_plan_apart, locked
+from servable_core.errors import AbortedError, InvalidArgumentError
+from servable_core.runtime.clock import Clock, SystemClock
+from transforms.evaluation.gate_config import parse_gate
+from transforms.evaluation.noise_floor import noise_floor
+from transforms.evaluation.state_files import SavedEvaluation, read_states
+from transforms.job_state import JobState, start_job_state
+from transforms.plan_files import write_plan
+from transforms.worker_core import worker_cores
+
+_LAST_WORDS = "nothing was concluded; start anew with the same command"
+
+
+def run(options: EvaluateOptions, clock: Clock | None = None) -> EvaluationOutcome:
+    """Runs the job to its end.
+
+    Raises:
+        ServableCoreError: Something is wrong with the request; nothing was started.
+        JobFailedError: A unit failed.
+        AbortedError: A signal stopped the job.
+    """
+    clock = clock or SystemClock()
+    started_secs = clock.now()
+    runner = choose_runner(options.beam_args)
+    if runner.template_location:
+        raise InvalidArgumentError(
+            "--template_location: an evaluation ends with a verdict on this machine, so it cannot be a template"
+        )
+    gate = None if options.config.gate is None else parse_gate(options.config.gate)
+    output = options.output_path
+    check_evaluation_directory(output, options.if_exists)
+    try:
+        prepared = _prepared(options)
+        if options.aa:
+            prepared = _with_noise_floor(prepared, options, clock)
+        with _claimed(options, prepared, clock):
+            launched_secs = clock.now()
+            _launch(options, runner, prepared, clock)
+            unit_secs = clock.now() - launched_secs
+            saved = read_states(output)
+        return tell_outcome(
+            saved, output, gate, unit_secs=unit_secs, total_secs=clock.now() - started_secs
+        )
+    finally:
+        worker_cores.close_idle()
+
+
+def _prepared(options: EvaluateOptions) -> Prepared:
+    inputs = options.models.get("input") or ()
+    check_apart(options.output_path, inputs, options.models.get("model_base_path"))
+    load_libraries(has_models=not options.predictions)
+    if options.predictions:
+        return prepare_saved(options)
+    prepared = prepare_models(options)
+    if prepared.plan is not None:
+        check_plan_apart(options.output_path, prepared.plan, inputs)
+    return prepared
+
+
+def _with_noise_floor(prepared: Prepared, options: EvaluateOptions, clock: Clock) -> Prepared:
+    if prepared.plan is None:
+        return prepared
+    say("running the baseline twice over the first rows")
+    found = noise_floor(prepared.plan, prepared.measured, options.execution, clock)
+    return replace(prepared, facts={**prepared.facts, "noise_floor": asdict(found)})
+
+
+@contextmanager
+def _claimed(options: EvaluateOptions, prepared: Prepared, clock: Clock) -> Iterator[None]:
+    """Holds the lock on the output directory during the body, what was there before cleared."""
+    output, scratch = options.output_path, options.scratch_path
+    try:
+        with locked(scratch, take_over=options.take_over, clock=clock):
+            check_evaluation_directory(output, options.if_exists)
+            clear_evaluation(output)
+            if prepared.plan is not None:
+                write_plan(prepared.plan, scratch)
+            yield
+    finally:
+        clear_evaluation_scratch(output)
+
+
+def _launch(
+    options: EvaluateOptions, runner: RunnerChoice, prepared: Prepared, clock: Clock
+) -> None:
+    from pipelines.launch import run_evaluation
+
+    scratch = options.scratch_path
+    state = start_job_state(scratch)
+    say(_starting_line(prepared, runner))
+    reporter = (
+        ProgressReporter(_progress_reader(prepared, state), clock)
+        if runner.is_in_process
+        else nullcontext()
+    )
+    measured = prepared.measured
+    try:
+        with (
+            stop_on_signals(
+                state.abort, workers_are_here=runner.is_in_process, last_words=_LAST_WORDS
+            ),
+            quiet_libraries(enabled=not options.verbose),
+            reporter,
+        ):
+            try:
+                run_evaluation(
+                    SavedEvaluation(
+                        setup=measured.setup,
+                        catalog=measured.catalog,
+                        states={},
+                        facts=prepared.facts,
+                    ),
+                    prepared.source,
+                    runner,
+                    output=options.output_path,
+                    scratch=scratch,
+                    max_unit_retries=options.execution.max_unit_retries,
+                )
+            finally:  # FnApiRunner leaves the siblings of a failed unit behind
+                state.wait_until_idle(STOP_SIBLINGS_SECS, clock)
+    except KeyboardInterrupt as error:
+        raise AbortedError(f"stopped: {error}") from error
+    except Exception as error:
+        raise explain_failure(error, state, scratch) from error
+
+
+def _starting_line(prepared: Prepared, runner: RunnerChoice) -> str:
+    setup, num_slices = prepared.measured.setup, prepared.measured.catalog.num_slices
+    baseline, *candidates = setup.versions
+    others = f"{', '.join(map(str, candidates))} against " if candidates else ""
+    versions = f"version{'s' if len(candidates) > 1 else ''} {others}{baseline}"
+    rows = "" if prepared.num_rows is None else f"{prepared.num_rows:,} rows, "
+    slices = "" if num_slices == 1 else f", {num_slices - 1:,} slices"
+    units = prepared.source.num_units
+    return (
+        f"evaluating {versions} of {setup.model_name} ({setup.task.value}) over {rows}"
+        f"{units} unit{'s' if units != 1 else ''}{slices}, on {runner.name}"
+    )
+
+
+def _progress_reader(prepared: Prepared, state: JobState) -> Callable[[], Progress]:
+    """Returns what reads the progress of the workers in this process."""
+
+    def read() -> Progress:
+        counters = state.counters()
+        if prepared.num_rows:
+            fraction = counters.rows / prepared.num_rows
+        else:
+            fraction = counters.bytes / max(1, prepared.size_bytes)
+        return Progress(
+            rows=counters.rows,
+            rows_this_run=counters.rows,
+            total_rows=prepared.num_rows,
+            fraction=fraction,
+            fraction_this_run=fraction,
+        )
+
+    return read

@@ -1,0 +1,109 @@
+"""What an evaluation comes to: numbers, a verdict where there is a gate, and reports of both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.report.evaluation_content import evaluation_content
+from pipelines.report.report_files import write_reports
+from pipelines.report.terminal import evaluation_summary
+from transforms.evaluation.finalise import evaluation_results
+from transforms.evaluation.gate import decide
+from transforms.evaluation.gate_config import GateConfig
+from transforms.evaluation.metric_tables import write_metrics
+from transforms.evaluation.results import EvaluationResults
+from transforms.evaluation.state_files import SavedEvaluation
+from transforms.evaluation.verdict import Verdict, VerdictInputs
+from transforms.evaluation.verdict_files import write_verdict
+
+EXIT_NO_GATE = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationOutcome:
+    """What an evaluation came to.
+
+    Attributes:
+        output: Output directory.
+        results: What was measured.
+        verdict: What the gate decided; None without a gate.
+        lines: What to tell on a terminal.
+    """
+
+    output: str
+    results: EvaluationResults
+    verdict: Verdict | None
+    lines: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """What the process exits with."""
+        return EXIT_NO_GATE if self.verdict is None else self.verdict.exit_code
+
+
+def tell_outcome(
+    saved: SavedEvaluation,
+    output: str,
+    gate: GateConfig | None,
+    *,
+    total_secs: float,
+    unit_secs: float | None = None,
+) -> EvaluationOutcome:
+    """Finalises an evaluation, judges it, and writes metrics, verdict and reports below `output`.
+
+    Args:
+        saved: The evaluation.
+        output: Output directory.
+        gate: What judges it; None for nothing.
+        total_secs: What it took so far, start-up included.
+        unit_secs: What its units took, where any ran.
+    """
+    results = evaluation_results(saved)
+    write_metrics(results, output, saved.setup.confidence_level, saved.facts)
+    verdict = None
+    if gate is not None:
+        verdict = decide(
+            results,
+            gate,
+            inputs=verdict_inputs(saved.facts, gate),
+            row_metrics=saved.setup.options().row_metrics,
+        )
+        write_verdict(verdict, output)
+    lines = _report(saved, results, verdict, output)
+    return EvaluationOutcome(
+        output=output,
+        results=results,
+        verdict=verdict,
+        lines=(*lines, f"  output  {output}", _done_line(results, total_secs, unit_secs)),
+    )
+
+
+def _done_line(results: EvaluationResults, total_secs: float, unit_secs: float | None) -> str:
+    rows, versions = results.slices[0].num_rows, len(results.versions)
+    if unit_secs is None:
+        return f"done in {total_secs:.1f} s, from the states of {rows:,} rows"
+    of_versions = f" x {versions} versions" if versions > 1 else ""
+    rate = rows / max(unit_secs, 1e-9)
+    return (
+        f"done: {rows:,} rows{of_versions} in {unit_secs:.1f} s, {rate:,.0f} rows/s"
+        f" ({total_secs:.1f} s with start-up)"
+    )
+
+
+def verdict_inputs(facts: Mapping[str, Any], gate: GateConfig) -> VerdictInputs:
+    """Returns what a verdict is about."""
+    return VerdictInputs(
+        config_sha256=gate.sha256(),
+        data_fingerprint=facts["data_fingerprint"],
+        models={int(version): each for version, each in facts["models"].items()},
+    )
+
+
+def _report(
+    saved: SavedEvaluation, results: EvaluationResults, verdict: Verdict | None, output: str
+) -> list[str]:
+    """Writes the reports, and returns the lines that tell the same on a terminal."""
+    content = evaluation_content(saved, results, verdict)
+    written = write_reports(content, output)
+    report = written.problem or f"  report  {written.html}"
+    return [*evaluation_summary(content), report]

@@ -1,0 +1,48 @@
+import dataclasses
+import re
+
+from pipelines.report.terminal import evaluation_summary
+from tests.pipelines.report import contents
+
+_MAX_WIDTH = 100
+
+
+def test_it_says_verdicts_metrics_and_the_worst_slices(binary):
+    lines = evaluation_summary(binary)
+    text = "\n".join(lines)
+    assert lines[0] == "visits: 2, 3 against 1; binary, 6,000 rows, 18 slices, 1 too small"
+    assert re.search(r"^FAIL +Version 3 must not be promoted", text, re.MULTILINE)
+    assert re.search(r"^PASS +Version 2 may be promoted", text, re.MULTILINE)
+    assert text.index("FAIL ") < text.index("PASS ")
+    auc = re.search(
+        r"^  auc +(0\.\d+) +(0\.\d+) +(\+0\.\d+)  \[\+0\.\d+, \+0\.\d+\] +better$",
+        text,
+        re.MULTILINE,
+    )
+    assert float(auc[2]) > float(auc[1])
+    assert "log_loss by slice (less is better): worse on 3 of 18 slices, better on 15" in text
+    assert re.search(r"^    country=DE, 1,0\d\d rows .* worse$", text, re.MULTILINE)
+
+
+def test_lines_fit_a_terminal(binary):
+    assert max(map(len, evaluation_summary(binary))) <= _MAX_WIDTH
+
+
+def test_other_tasks_have_lines_too(other):
+    assert len(evaluation_summary(other)) > 4
+
+
+def test_rows_that_were_left_out_are_counted():
+    labels, predictions, _ = contents.binary_rows(500, 2)
+    labels[:7] = float("nan")
+    predictions[1, 10:12] = float("nan")
+    content = contents.content_of(contents.Task.BINARY, predictions, labels, {}, (1, 2))
+    lines = evaluation_summary(content)
+    start = lines.index("9 rows left out of all versions:")
+    assert lines[start + 1 : start + 3] == ["  7 without a label", "  2 prediction is NaN"]
+
+
+def test_names_from_the_data_cannot_steer_the_terminal(binary):
+    results = dataclasses.replace(binary.results, model_name="a\x1b[31mb")
+    shown = "".join(evaluation_summary(dataclasses.replace(binary, results=results)))
+    assert "\x1b" not in shown

@@ -1,0 +1,53 @@
+"""From the states of all rows to the numbers."""
+
+from collections.abc import Iterator
+
+from transforms.evaluation.results import EvaluationResults, MetricResult, SliceResult
+from transforms.evaluation.state_files import SavedEvaluation
+from transforms.metrics import Evaluation
+
+
+def evaluation_results(saved: SavedEvaluation) -> EvaluationResults:
+    """Returns all that was measured; metrics of the slices with enough rows alone."""
+    evaluation = saved.evaluation()
+    slices = tuple(_slices(saved, evaluation))
+    baseline, *candidates = saved.setup.versions
+    return EvaluationResults(
+        model_name=saved.setup.model_name,
+        baseline=baseline,
+        candidates=tuple(candidates),
+        slices=slices,
+        metrics=tuple(
+            metric
+            for each in slices
+            if each.is_scored
+            for metric in _metrics(saved, evaluation, each)
+        ),
+    )
+
+
+def _slices(saved: SavedEvaluation, evaluation: Evaluation) -> Iterator[SliceResult]:
+    for slice_id in sorted({0, *evaluation.slices(saved.states)}):
+        num_rows = evaluation.num_valid_rows(saved.states, slice_id)
+        yield SliceResult(
+            slice_id=slice_id,
+            key=saved.catalog.keys[slice_id],
+            num_rows=num_rows,
+            # All rows are told of even where they are few: there is nothing else.
+            is_scored=slice_id == 0 or num_rows >= saved.setup.min_slice_rows,
+        )
+
+
+def _metrics(
+    saved: SavedEvaluation, evaluation: Evaluation, of: SliceResult
+) -> Iterator[MetricResult]:
+    for value in evaluation.finalise(saved.states, of.slice_id):
+        yield MetricResult(
+            metric=value.metric,
+            sub_key=value.sub_key,
+            version=saved.setup.versions[value.version],
+            is_difference=value.is_difference,
+            slice=of.key,
+            num_rows=of.num_rows,
+            estimate=value.estimate,
+        )

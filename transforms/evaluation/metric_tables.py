@@ -1,0 +1,170 @@
+"""The numbers as files: `metrics.parquet`, a long table of all, and `metrics.json`, the main ones."""
+
+import io
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.evaluation.results import EvaluationResults, MetricResult, SliceResult
+from transforms.storage import write_bytes
+
+METRICS_TABLE = "metrics.parquet"
+METRICS_FILE = "metrics.json"
+NO_FACTS: Mapping[str, Any] = MappingProxyType({})
+_SCHEMA_NAME = "eval.metrics/1"
+_MAX_SLICES_IN_JSON = 100
+_COLUMNS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("version", pa.int64()),
+        ("baseline", pa.int64()),
+        ("slice_id", pa.int64()),
+        ("slice", pa.map_(pa.string(), pa.string())),
+        ("metric", pa.string()),
+        ("sub_key", pa.string()),
+        ("value", pa.float64()),
+        ("se", pa.float64()),
+        ("ci_lo", pa.float64()),
+        ("ci_hi", pa.float64()),
+        ("ci_level", pa.float64()),
+        ("ci_method", pa.string()),
+        ("bound_lo", pa.float64()),
+        ("bound_hi", pa.float64()),
+        ("n", pa.int64()),
+        ("n_eff", pa.float64()),
+        ("flags", pa.list_(pa.string())),
+    ]
+)
+
+
+def write_metrics(
+    results: EvaluationResults, output: str, level: float, facts: Mapping[str, Any] = NO_FACTS
+) -> None:
+    """Writes both files below `output`.
+
+    Args:
+        results: What was measured.
+        output: Output directory.
+        level: Of the intervals.
+        facts: Where models and data come from, to be told as well.
+    """
+    write_bytes(output, f"{output}/{METRICS_TABLE}", _parquet(results, level))
+    document = {**metrics_document(results, level), "facts": dict(facts)}
+    content = json.dumps(document, indent=2, sort_keys=True)
+    write_bytes(output, f"{output}/{METRICS_FILE}", content.encode() + b"\n")
+
+
+def metrics_table(results: EvaluationResults, metrics: Sequence[MetricResult], level: float) -> Any:
+    """Returns the long table of some of the metrics: `baseline` is null where nothing is compared."""
+    ids = {each.key: each.slice_id for each in results.slices}
+    rows = [_row(results, ids[each.slice], each, level) for each in metrics]
+    return pa.Table.from_pylist(rows, schema=_COLUMNS)
+
+
+def metrics_document(results: EvaluationResults, level: float) -> dict[str, Any]:
+    """Returns the metrics of all rows and of the largest slices, as JSON has them."""
+    told = _told_slices(results)
+    keys = {each.key for each in told}
+    return {
+        "schema": _SCHEMA_NAME,
+        "model": results.model_name,
+        "baseline": results.baseline,
+        "candidates": list(results.candidates),
+        "ci_level": level,
+        "slices": [_slice_document(each) for each in told],
+        "slices_left_out": len(results.slices) - len(told),
+        "metrics": [
+            _metric_document(each, level) for each in results.metrics if each.slice in keys
+        ],
+    }
+
+
+def _told_slices(results: EvaluationResults) -> list[SliceResult]:
+    """Returns all rows, and the slices with the most rows; the Parquet file has all of them."""
+    first, *others = results.slices
+    largest = sorted(others, key=lambda each: (-each.num_rows, each.slice_id))
+    kept = largest[:_MAX_SLICES_IN_JSON]
+    return [first, *sorted(kept, key=lambda each: each.slice_id)]
+
+
+def _slice_document(of: SliceResult) -> dict[str, Any]:
+    return {
+        "id": of.slice_id,
+        "slice": dict(of.key),
+        "rows": of.num_rows,
+        "is_scored": of.is_scored,
+    }
+
+
+def _metric_document(metric: MetricResult, level: float) -> dict[str, Any]:
+    estimate = metric.estimate
+    lower, upper = estimate.interval(level)
+    return {
+        "metric": metric.metric,
+        "sub_key": metric.sub_key,
+        "version": metric.version,
+        "is_difference": metric.is_difference,
+        "slice": dict(metric.slice),
+        "rows": metric.num_rows,
+        "value": _number(estimate.value),
+        "ci": [_number(lower), _number(upper)],
+        "ci_method": estimate.method.value,
+        "approximation_bound": _number(estimate.certified_error),
+    }
+
+
+def _number(value: float) -> float | None:
+    """Returns what JSON has a word for."""
+    return value if math.isfinite(value) else None
+
+
+def _parquet(results: EvaluationResults, level: float) -> bytes:
+    """Returns the table as a file, with a row group for each metric."""
+    sink = io.BytesIO()
+    in_order = sorted(results.metrics, key=lambda each: each.metric)
+    with pq.ParquetWriter(sink, _COLUMNS, compression="zstd") as writer:
+        for _, group in itertools.groupby(in_order, key=lambda each: each.metric):
+            writer.write_table(metrics_table(results, list(group), level))
+    return sink.getvalue()
+
+
+def _row(
+    results: EvaluationResults, slice_id: int, metric: MetricResult, level: float
+) -> dict[str, Any]:
+    estimate = metric.estimate
+    lower, upper = estimate.interval(level)
+    return {
+        "model": results.model_name,
+        "version": metric.version,
+        "baseline": results.baseline if metric.is_difference else None,
+        "slice_id": slice_id,
+        "slice": list(metric.slice),
+        "metric": metric.metric,
+        "sub_key": metric.sub_key,
+        "value": estimate.value,
+        "se": estimate.standard_error,
+        "ci_lo": lower,
+        "ci_hi": upper,
+        "ci_level": level,
+        "ci_method": estimate.method.value,
+        "bound_lo": estimate.lower_bound,
+        "bound_hi": estimate.upper_bound,
+        "n": metric.num_rows,
+        "n_eff": estimate.effective_rows,
+        "flags": _flags(metric),
+    }
+
+
+def _flags(metric: MetricResult) -> list[str]:
+    found = []
+    if math.isnan(metric.estimate.value):
+        found.append("undefined")
+    elif metric.estimate.certified_error > 0:
+        found.append("approximate")
+    return found

@@ -1,0 +1,83 @@
+"""The first rows of the input, for trying the user's functions before anything runs."""
+
+from collections.abc import Iterator, Sequence
+
+from servable_core.errors import NotFoundError
+from servable_core.runtime.file_system import FileInfo
+from transforms.dead_letter_inputs import (
+    RECORD_LETTERS,
+    ROW_LETTERS,
+    read_record_letters,
+    read_row_letters,
+)
+from transforms.formats import parquet, tfrecord
+from transforms.formats.tfrecord_options import tfrecord_options
+from transforms.input_batch import InputBatch
+from transforms.inputs import InputDescription
+from transforms.text_ranges import read_text_range
+
+_SAMPLE_ROWS = 16
+
+
+def sample_rows(
+    files: Sequence[FileInfo], input_format: str, description: InputDescription
+) -> InputBatch:
+    """Returns up to 16 good rows.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    path = files[description.pieces[0].file_index].path
+    if input_format == "tfrecord":
+        return _tfrecord_sample([each.path for each in files], description)
+    if input_format in (RECORD_LETTERS, ROW_LETTERS):
+        return _letters_sample(files, input_format, description)
+    if input_format != "parquet":
+        return _text_sample(files, input_format, description)
+    table = parquet.read_head(path, _SAMPLE_ROWS).replace_schema_metadata(None)
+    return InputBatch(columns=table.combine_chunks().to_batches()[0])
+
+
+def _tfrecord_sample(paths: Sequence[str], description: InputDescription) -> InputBatch:
+    features = list(description.features.values())
+    for path in paths:  # the first ones may have no records
+        for batch in tfrecord.read_batches(path, features, _SAMPLE_ROWS, with_records=True):
+            return batch
+    raise NotFoundError(f"no record in {len(paths)} files to try --preprocess on")
+
+
+def _text_sample(
+    files: Sequence[FileInfo], input_format: str, description: InputDescription
+) -> InputBatch:
+    for piece in description.pieces:  # the first rows may all be bad
+        path = files[piece.file_index].path
+        schema = description.schemas[0]
+        for batch in read_text_range(path, piece, input_format, schema, "dead_letter"):
+            if batch.num_rows:
+                return InputBatch(columns=batch.columns.slice(0, _SAMPLE_ROWS))
+    raise NotFoundError(f"no good row in {len(files)} files to try --preprocess on")
+
+
+def _letters_sample(
+    files: Sequence[FileInfo], input_format: str, description: InputDescription
+) -> InputBatch:
+    for piece in description.pieces:  # the first records may all be bad
+        path = files[piece.file_index].path
+        for batch in _letter_batches(path, input_format, description):
+            if batch.num_rows:
+                return batch.slice(0, _SAMPLE_ROWS)
+    raise NotFoundError(f"no good record in {len(files)} files to try --preprocess on")
+
+
+def _letter_batches(
+    path: str, input_format: str, description: InputDescription
+) -> Iterator[InputBatch]:
+    if input_format == ROW_LETTERS:
+        return read_row_letters(path, description.schemas[0], "dead_letter")
+    return tfrecord.parse_blocks(
+        read_record_letters(path),
+        list(description.features.values()),
+        lambda: _SAMPLE_ROWS,
+        with_records=True,
+        options=tfrecord_options("check", "dead_letter"),
+    )

@@ -1,0 +1,116 @@
+"""Sums over the rows of slices, by the cells of a layout."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from transforms.metrics import fixed_point
+from transforms.metrics.array_types import Integers
+from transforms.metrics.fixed_point import Words
+from transforms.metrics.fixed_sums import FixedSums
+from transforms.metrics.grouping import group
+from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.slice_columns import SliceColumn, SliceColumns
+from transforms.metrics.sum_table import SumTable
+
+# A table of all cells is quickest, but takes memory where most of them have no rows.
+_DENSE_CELLS = 1 << 22
+
+
+class Additions(NamedTuple):
+    """What some rows add.
+
+    Attributes:
+        start: The first of the rows, which follow one another.
+        cells: For each row, which of its slice's cells it adds to.
+        words: For each name, what it adds, as `fixed_point.to_words` spells it.
+    """
+
+    start: int
+    cells: Integers
+    words: list[list[Words]]
+
+
+def sum_slices(
+    layout: KeyLayout,
+    names: tuple[str, ...],
+    columns: SliceColumns,
+    additions: Iterable[Additions],
+) -> FixedSums:
+    """Returns the sums over the rows of all slices.
+
+    Args:
+        layout: What the cells are.
+        names: Of the sums.
+        columns: The slices of all rows.
+        additions: What rows add; the same rows may come several times. Held one at a time.
+    """
+    sums = [_ColumnSums(layout, names, each) for each in columns.counted]
+    for each in additions:
+        for of_column in sums:
+            of_column.add(each)
+    parts = [each.finish() for each in sums]
+    parts += [
+        _of_parents(parts[0], columns.counted[0], *implied)
+        for implied in zip(columns.implied, columns.parents, strict=True)
+    ]
+    return FixedSums.merge([FixedSums.empty(layout, names), *parts])
+
+
+class _ColumnSums:
+    """The sums over the slices of one column."""
+
+    def __init__(self, layout: KeyLayout, names: tuple[str, ...], column: SliceColumn) -> None:
+        self._layout, self._names, self._column = layout, names, column
+        self._parts: list[FixedSums] = []
+        num_cells = column.ids.size * layout.cells
+        self._tables = _tables(names, num_cells) if num_cells <= _DENSE_CELLS else None
+
+    def add(self, added: Additions) -> None:
+        """Adds what rows add."""
+        rows, places = self._column.within(added.start, added.start + added.cells.size)
+        cells = places * self._layout.cells + added.cells[rows]
+        if self._tables is not None:
+            _add(self._tables, cells, added.words, rows)
+            return
+        groups = group(cells)
+        tables = _tables(self._names, groups.keys.size)
+        _add(tables, groups.positions, added.words, rows)
+        self._parts.append(self._sums(tables, groups.keys))
+
+    def finish(self) -> FixedSums:
+        """Returns the sums."""
+        if self._tables is not None:
+            every_cell = np.arange(self._column.ids.size * self._layout.cells)
+            return self._sums(self._tables, every_cell)
+        return FixedSums.merge([FixedSums.empty(self._layout, self._names), *self._parts])
+
+    def _sums(self, tables: list[SumTable], cells: Integers) -> FixedSums:
+        found = [each.words() for each in tables]
+        most = max(each.shape[-1] for each in found)
+        words = np.stack([fixed_point.pad(each, most) for each in found], axis=1)
+        places, cells = np.divmod(cells, self._layout.cells)
+        keys = self._layout.keys_of_cells(self._column.ids[places], cells)
+        return FixedSums.of_cells(self._layout, self._names, keys, words)
+
+
+def _tables(names: tuple[str, ...], num_cells: int) -> list[SumTable]:
+    return [SumTable(num_cells) for _ in names]
+
+
+def _add(
+    tables: list[SumTable], cells: Integers, words: list[list[Words]], rows: slice | Integers
+) -> None:
+    for table, of_name in zip(tables, words, strict=True):
+        table.add(cells, of_name, rows)
+
+
+def _of_parents(
+    sums: FixedSums, finest: SliceColumn, column: SliceColumn, parents: Integers
+) -> FixedSums:
+    """Returns the sums of slices that are made of others."""
+    slices, cells = np.divmod(sums.keys, sums.layout.cells)
+    places = parents[np.searchsorted(finest.ids, slices)]
+    keys = sums.layout.keys_of_cells(column.ids[places], cells)
+    return FixedSums.of_words(sums.layout, sums.names, keys, sums.words)

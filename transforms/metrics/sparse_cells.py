@@ -1,0 +1,268 @@
+"""Amounts of numbers in many groups, each number with a place: the cells of histograms.
+
+What is held takes few bytes: a cell is a number of 32 bits, a place (a label and a block) and an
+amount as narrow as all of them allow; groups are ranges of cells. For sorting, all of a cell's
+coordinates are packed into one key of 64 bits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.metrics import fixed_point, float_bins, state
+from transforms.metrics.array_types import Booleans, Integers
+from transforms.metrics.float_bins import Bits
+from transforms.metrics.grouping import run_starts
+from transforms.metrics.histogram_options import HistogramOptions
+
+Keys = NDArray[np.uint64]
+NUMBER_BITS = 32
+# Cells that are merged at a time, so that their keys take little memory.
+_MAX_MERGED = 1 << 21
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SparseCells:
+    """Cells that have an amount, by group, number and place.
+
+    Attributes:
+        groups: In ascending order; each is a slice and a channel.
+        is_binned: For each group, whether its numbers are bins.
+        offsets: Where each group's cells begin, and the last one's end.
+        numbers: Of the cells, ascending in each group; ordered bits, or bins.
+        places: Of the cells, ascending for each number.
+        amounts: [cells], rows; or [cells, words] of weights, as `fixed_point` spells them.
+    """
+
+    groups: Integers
+    is_binned: Booleans
+    offsets: Integers
+    numbers: Bits
+    places: NDArray[Any]
+    amounts: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        state.freeze(*self.arrays())
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Returns all arrays."""
+        cells = (self.numbers, self.places, self.amounts)
+        return (self.groups, self.is_binned, self.offsets, *cells)
+
+    def of_group(self, group: int) -> tuple[slice, bool]:
+        """Returns where the cells of a group are, and whether it is binned."""
+        where = int(np.searchsorted(self.groups, group))
+        if where == self.groups.size or self.groups[where] != group:
+            return slice(0, 0), False
+        found = slice(int(self.offsets[where]), int(self.offsets[where + 1]))
+        return found, bool(self.is_binned[where])
+
+
+def cells_of_keys(
+    options: HistogramOptions,
+    groups: Integers,
+    is_binned: Booleans,
+    keys: Keys,
+    amounts: NDArray[Any],
+) -> SparseCells:
+    """Returns the cells that sorted, distinct keys stand for.
+
+    Args:
+        options: How numbers are held.
+        groups: By their ranks, which the keys hold.
+        is_binned: Of the groups.
+        keys: Rank, number and place, the rank highest.
+        amounts: Of the cells.
+    """
+    place_bits = np.uint64(options.place_bits)
+    ranks = (keys >> (place_bits + np.uint64(NUMBER_BITS))).astype(np.int64)
+    starts = run_starts(ranks)
+    used = ranks[starts]
+    return SparseCells(
+        groups=groups[used],
+        is_binned=is_binned[used],
+        offsets=np.r_[starts, keys.size],
+        numbers=(keys >> place_bits).astype(np.uint32),
+        places=(keys & np.uint64((1 << options.place_bits) - 1)).astype(options.place_type),
+        amounts=_narrowed(amounts) if amounts.ndim == 1 else amounts,
+    )
+
+
+def _narrowed(amounts: NDArray[Any]) -> NDArray[Any]:
+    largest = amounts.max(initial=0)
+    return amounts.astype(np.min_scalar_type(largest), copy=False)
+
+
+def no_cells(options: HistogramOptions) -> SparseCells:
+    """Returns no cells."""
+    none = np.zeros(0, dtype=np.int64)
+    shape = (0, 1) if options.is_weighted else 0
+    amounts = np.zeros(shape, dtype=np.int64)
+    return cells_of_keys(options, none, none.astype(bool), none.astype(np.uint64), amounts)
+
+
+def merge_cells(options: HistogramOptions, parts: Sequence[SparseCells]) -> SparseCells:
+    """Returns the cells of all parts, with too many numbers of a group in bins.
+
+    A group that is binned in any part is binned: a part has no more distinct numbers than all.
+    """
+    groups = np.unique(np.concatenate([each.groups for each in parts]))
+    if not groups.size:
+        return no_cells(options)
+    ranks = [np.searchsorted(groups, each.groups) for each in parts]
+    is_binned = np.zeros(groups.size, dtype=bool)
+    sizes = np.zeros(groups.size, dtype=np.int64)
+    for part, of_part in zip(parts, ranks, strict=True):
+        is_binned[of_part] |= part.is_binned
+        sizes[of_part] += np.diff(part.offsets)
+    merged = [
+        _merge_groups(
+            options,
+            groups[first:last],
+            is_binned[first:last],
+            [_within(*each, first, last) for each in zip(parts, ranks, strict=True)],
+        )
+        for first, last in _ranges(sizes)
+    ]
+    return _joined(merged)
+
+
+def _ranges(sizes: Integers) -> Iterator[tuple[int, int]]:
+    """Yields ranges of groups with not too many cells together, or of one group."""
+    ends = np.cumsum(sizes)
+    first = 0
+    while first < sizes.size:
+        before = int(ends[first] - sizes[first])
+        last = int(np.searchsorted(ends, before + _MAX_MERGED, side="right"))
+        yield first, max(last, first + 1)
+        first = max(last, first + 1)
+
+
+class _Range(NamedTuple):
+    """Some groups of a part.
+
+    Attributes:
+        part: The part.
+        which: Its groups.
+        ranks: Of these among the groups that are merged.
+    """
+
+    part: SparseCells
+    which: slice
+    ranks: Integers
+
+
+def _within(part: SparseCells, ranks: Integers, first: int, last: int) -> _Range:
+    """Returns the groups of a part whose ranks are from `first` to `last`."""
+    start, stop = np.searchsorted(ranks, [first, last])
+    return _Range(part, slice(int(start), int(stop)), ranks[start:stop] - first)
+
+
+def _merge_groups(
+    options: HistogramOptions, groups: Integers, is_binned: Booleans, parts: list[_Range]
+) -> SparseCells:
+    keyed = [_keyed(options, groups, is_binned, each) for each in parts]
+    keys, amounts = sum_equal(
+        np.concatenate([each[0] for each in keyed]), _stacked([each[1] for each in keyed])
+    )
+    return limited(options, groups, is_binned, keys, amounts)
+
+
+def _keyed(
+    options: HistogramOptions,
+    groups: Integers,
+    is_binned: Booleans,
+    found: _Range,
+) -> tuple[Keys, NDArray[Any]]:
+    """Returns the keys and amounts of some groups of a part, in bins where these groups are."""
+    part, which, ranks = found
+    offsets = part.offsets[which.start : which.stop + 1]
+    cells = slice(int(offsets[0]), int(offsets[-1]))
+    keys = np.repeat(ranks.astype(np.uint64), np.diff(offsets))
+    keys = (keys << np.uint64(NUMBER_BITS)) | part.numbers[cells]
+    keys = (keys << np.uint64(options.place_bits)) | part.places[cells]
+    to_bin = np.zeros(groups.size, dtype=bool)
+    to_bin[ranks] = is_binned[ranks] & ~part.is_binned[which]
+    return in_bins(options, groups, to_bin, keys), part.amounts[cells]
+
+
+def limited(
+    options: HistogramOptions,
+    groups: Integers,
+    is_binned: Booleans,
+    keys: Keys,
+    amounts: NDArray[Any],
+) -> SparseCells:
+    """Returns the cells of sorted, distinct keys, with groups of too many numbers in bins."""
+    numbers = keys >> np.uint64(options.place_bits)
+    ranks = (numbers[run_starts(numbers)] >> np.uint64(NUMBER_BITS)).astype(np.int64)
+    is_crowded = np.bincount(ranks, minlength=groups.size) > options.max_distinct
+    is_crowded &= ~is_binned
+    if is_crowded.any():
+        keys, amounts = sum_equal(in_bins(options, groups, is_crowded, keys), amounts)
+    return cells_of_keys(options, groups, is_binned | is_crowded, keys, amounts)
+
+
+def in_bins(options: HistogramOptions, groups: Integers, to_bin: Booleans, keys: Keys) -> Keys:
+    """Returns keys with the numbers of some groups put into bins."""
+    if not to_bin.any():
+        return keys
+    place_bits = np.uint64(options.place_bits)
+    rank_bits = place_bits + np.uint64(NUMBER_BITS)
+    ranks = keys >> rank_bits
+    chosen = to_bin[ranks.astype(np.int64)]
+    is_overall = groups // options.num_channels == 0
+    for is_side, bits in (
+        (is_overall, options.overall_mantissa_bits),
+        (~is_overall, options.slice_mantissa_bits),
+    ):
+        rows = np.flatnonzero(chosen & is_side[ranks.astype(np.int64)])
+        numbers = (keys[rows] >> place_bits).astype(np.uint32)
+        bins = float_bins.to_bins(numbers, options.scale, bits).astype(np.uint64)
+        rest = keys[rows] & np.uint64((1 << options.place_bits) - 1)
+        keys[rows] = (ranks[rows] << rank_bits) | (bins << place_bits) | rest
+    return keys
+
+
+def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
+    """Returns the distinct keys in order, and the sum of the amounts of each."""
+    if (keys[1:] < keys[:-1]).any():
+        order = np.argsort(keys, kind="stable")  # which merges what is in order already
+        keys, amounts = keys[order], amounts[order]
+    starts = run_starts(keys)
+    if starts.size < keys.size:
+        keys = keys[starts]
+        if amounts.ndim == 2:
+            amounts = np.add.reduceat(fixed_point.spread(amounts), starts, axis=0)
+        else:  # in whole numbers, differences of running sums are exact, and quicker
+            ends = np.cumsum(amounts, dtype=np.int64)[np.r_[starts[1:], amounts.size] - 1]
+            amounts = np.diff(ends, prepend=0)
+    if amounts.ndim == 2:
+        amounts = fixed_point.normalise(amounts)
+    return keys, amounts
+
+
+def _joined(parts: list[SparseCells]) -> SparseCells:
+    """Returns parts with ascending groups as one."""
+    ends = np.cumsum([each.numbers.size for each in parts])
+    starts = [0, *ends[:-1].tolist()]
+    return SparseCells(
+        groups=np.concatenate([each.groups for each in parts]),
+        is_binned=np.concatenate([each.is_binned for each in parts]),
+        offsets=np.concatenate(
+            [[0], *(each.offsets[1:] + start for each, start in zip(parts, starts, strict=True))]
+        ).astype(np.int64),
+        numbers=np.concatenate([each.numbers for each in parts]),
+        places=np.concatenate([each.places for each in parts]),
+        amounts=_stacked([each.amounts for each in parts]),
+    )
+
+
+def _stacked(amounts: list[NDArray[Any]]) -> NDArray[Any]:
+    if amounts[0].ndim == 1:
+        return np.concatenate(amounts)
+    most = max(each.shape[-1] for each in amounts)
+    return np.concatenate([fixed_point.normalise(each, most) for each in amounts])

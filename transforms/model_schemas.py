@@ -1,0 +1,45 @@
+"""What models are fed from: the schemas of the data, or what `--preprocess` makes of them."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.runtime.file_system import FileInfo
+from transforms.input_sample import sample_rows
+from transforms.inputs import InputDescription
+from transforms.process_unit import preprocessed
+from transforms.user_functions import load_function
+
+
+def schemas_to_bind(
+    preprocess: str | None,
+    files: Sequence[FileInfo],
+    input_format: str,
+    description: InputDescription,
+) -> tuple[pa.Schema, ...]:
+    """Returns the schemas that models see; tries the user's function, if any, on a few rows.
+
+    Args:
+        preprocess: `package.module:function` or None.
+        files: The input.
+        input_format: What kind of files they are.
+        description: What is known of them.
+
+    Raises:
+        InvalidArgumentError: The function fails.
+        NotFoundError: There is no such function, or no row to try it on.
+    """
+    function = load_function("--preprocess", preprocess)
+    if function is None:
+        return description.schemas
+    sample = sample_rows(files, input_format, description)
+    try:
+        batch = preprocessed(sample, function, key="")
+    except (InvalidArgumentError, NotFoundError):
+        raise
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"--preprocess={preprocess} failed on the first {sample.num_rows} rows: {type(error).__name__}: {error}"
+        ) from error
+    return (batch.columns.schema,)
