@@ -23,6 +23,8 @@ _RAGGED_TIMEOUT_SECS = 0.5
 _NO_BOUND = 1 << 30
 # Where files hold fewer rows than a batch should have, none is full.
 _MAX_BATCHES_PASSED_OVER = 48
+# Larger batches take memory, so they have to be worth it.
+_MIN_GAIN = 0.04
 # Another size means other shapes for every length, so it has to be worth it.
 _RAGGED_MIN_GAIN = 0.1
 
@@ -163,7 +165,9 @@ def _calibration(
     allowed: tuple[int, ...], hint: int, num_gpus: int, *, is_ragged: bool
 ) -> Calibration:
     if not is_ragged:
-        options = CalibrationOptions(max_batches_passed_over=_MAX_BATCHES_PASSED_OVER)
+        options = CalibrationOptions(
+            min_gain=_MIN_GAIN, max_batches_passed_over=_MAX_BATCHES_PASSED_OVER
+        )
         return Calibration(sizes=allowed or _around(hint), first=hint, options=options)
     first = _MAX_BATCH_CELLS_ON_GPU if num_gpus else MAX_BATCH_CELLS
     options = CalibrationOptions(min_gain=_RAGGED_MIN_GAIN)
