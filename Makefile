@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
-demo: $(STAMP) ## train three small models on real data and precompute their predictions
+demo: $(STAMP) ## train three small models on real data, precompute their predictions, and judge them
 	$(BIN)/python run_pipeline.py demo
 
 test: $(STAMP) ## all behaviour, minutes

@@ -2,16 +2,16 @@
 
     python -m benchmarks.metric_core
 
-Prints the figures and writes them to `metric_core.md` beside this file. The unit of cost is
-`np.bincount`: one per slice dimension, of all rows, by slice and block.
+Ours and the yardsticks take turns; figures are medians. Prints them and writes them to
+`metric_core.md` beside this file.
 """
 
-import gc
 import multiprocessing
-import os
 import resource
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -27,43 +27,47 @@ from transforms.metrics import (
     create_evaluation,
     key_blocks,
 )
+from transforms.metrics.float_bins import Scale, num_bins, to_bins, to_ordered_bits
 
 PAGE = Path(__file__).with_suffix(".md")
 NUM_BLOCKS = 32
 OPTIONS = EvaluationOptions(task=Task.BINARY, num_versions=2, num_blocks=NUM_BLOCKS)
-NUM_REPEATS = 5
+NUM_REPEATS = 7
+MANTISSA_BITS = 5
 
-SPEED_ROWS, SPEED_BATCH = 1 << 21, 1 << 19
-# All rows, 19 countries, 4 devices, and their cross: 100 slices.
-COUNTRIES, DEVICES = 19, 4
-# Or three columns that have nothing to do with each other: 100 slices too.
-APART = (19, 4, 76)
+NUM_BATCHES, BATCH_ROWS = 4, 1 << 19
+# With all rows 100 slices: of 19 countries, 4 devices and their cross; or of columns that have
+# nothing to do with each other.
+NUM_COUNTRIES, NUM_DEVICES = 19, 4
+UNRELATED = (19, 4, 76)
 
-MEMORY_ROWS, MEMORY_BATCH = 10_000_000, 1 << 18
-# All rows and three columns: 10,000 slices.
-MANY = (3333, 3333, 3333)
+MANY_ROWS, MANY_BATCH_ROWS = 10_000_000, 1 << 18
+MANY = (3333, 3333, 3333)  # 10,000 slices with all rows
 
-
-def crossed(rng: np.random.Generator, rows: int) -> np.ndarray:
-    country, device = rng.integers(0, COUNTRIES, rows), rng.integers(0, DEVICES, rows)
-    first = 1 + COUNTRIES + DEVICES
-    cross = first + country * DEVICES + device
-    return np.stack([np.zeros(rows, int), 1 + country, 1 + COUNTRIES + device, cross], axis=1)
+Slices = Callable[[np.random.Generator, int], np.ndarray]  # gives [rows, slices of a row]
 
 
-def independent(rng: np.random.Generator, rows: int, sizes: tuple[int, ...]) -> np.ndarray:
+def crossed(source: np.random.Generator, rows: int) -> np.ndarray:
+    country = source.integers(0, NUM_COUNTRIES, rows)
+    device = source.integers(0, NUM_DEVICES, rows)
+    first = 1 + NUM_COUNTRIES + NUM_DEVICES
+    columns = [1 + country, 1 + NUM_COUNTRIES + device, first + country * NUM_DEVICES + device]
+    return np.stack([np.zeros(rows, dtype=np.int64), *columns], axis=1)
+
+
+def unrelated(sizes: tuple[int, ...], source: np.random.Generator, rows: int) -> np.ndarray:
     firsts = np.cumsum([1, *sizes[:-1]])
     columns = [
-        first + rng.integers(0, size, rows) for first, size in zip(firsts, sizes, strict=True)
+        first + source.integers(0, size, rows) for first, size in zip(firsts, sizes, strict=True)
     ]
-    return np.stack([np.zeros(rows, int), *columns], axis=1)
+    return np.stack([np.zeros(rows, dtype=np.int64), *columns], axis=1)
 
 
-def batch(rng: np.random.Generator, slice_ids: np.ndarray, first: int) -> EvaluationBatch:
-    """Returns rows of a model and of a related, better one, as float32 scores."""
+def batch(source: np.random.Generator, slice_ids: np.ndarray, first: int) -> EvaluationBatch:
+    """Returns rows with the scores of a model and of a related, better one."""
     rows = len(slice_ids)
-    labels = (rng.random(rows) < 0.1).astype(np.float64)
-    shared, own = rng.normal(size=rows), rng.normal(size=(2, rows))
+    labels = (source.random(rows) < 0.1).astype(np.float64)
+    shared, own = source.normal(size=rows), source.normal(size=(2, rows))
     logits = np.array([[1.5], [1.7]]) * labels + shared + 0.3 * own - 2.5
     keys = pa.array(np.arange(first, first + rows))
     return EvaluationBatch(
@@ -75,99 +79,98 @@ def batch(rng: np.random.Generator, slice_ids: np.ndarray, first: int) -> Evalua
     )
 
 
-def secs_of(work) -> float:
-    gc.collect()
-    started = perf_counter()
-    work()
-    return perf_counter() - started
-
-
 def measure(batches: list[EvaluationBatch]) -> None:
+    """Updates and merges; what a batch remembers of its slices is found anew."""
     evaluation = create_evaluation(OPTIONS)
     states = Accumulator(evaluation)
     for each in batches:
-        states.add(evaluation.update(each))
+        states.add(evaluation.update(replace(each)))
     states.merged()
 
 
-def count(keys: list[list[np.ndarray]], num_slices: int, weights: np.ndarray | None) -> None:
-    for of_batch in keys:
-        for each in of_batch:
-            np.bincount(each, weights, minlength=num_slices * NUM_BLOCKS)
+def count(cells: list[np.ndarray]) -> None:
+    for each in cells:
+        np.bincount(each)
 
 
-def speed(name: str, slices_of) -> Iterator[str]:
-    rng = np.random.default_rng(0)
+def cells_of(batches: list[EvaluationBatch]) -> list[np.ndarray]:
+    """Returns for each slice dimension of each batch its slice and block."""
+    return [column * NUM_BLOCKS + each.blocks for each in batches for column in each.slice_ids.T]
+
+
+def bins_of(batches: list[EvaluationBatch]) -> list[np.ndarray]:
+    """Returns for each the slice, block and label, and the bin of the first version's score."""
+    found = []
+    for each in batches:
+        ordered = to_ordered_bits(each.predictions[0])
+        bins = to_bins(ordered, Scale.PROBABILITY, MANTISSA_BITS).astype(np.int64)
+        for cells in cells_of([each]):
+            place = cells * 2 + each.labels.astype(np.int64)
+            found.append(place * num_bins(Scale.PROBABILITY, MANTISSA_BITS) + bins)
+    return found
+
+
+def speed(name: str, slices: Slices) -> str:
+    source = np.random.default_rng(0)
     batches = [
-        batch(rng, slices_of(rng, SPEED_BATCH), first)
-        for first in range(0, SPEED_ROWS, SPEED_BATCH)
+        batch(source, slices(source, BATCH_ROWS), index * BATCH_ROWS)
+        for index in range(NUM_BATCHES)
     ]
-    num_slices = 1 + max(int(each.slice_ids.max()) for each in batches)
-    keys = [[column * NUM_BLOCKS + each.blocks for column in each.slice_ids.T] for each in batches]
-    weights = rng.random(SPEED_BATCH)
-    ours, counts, sums = [], [], []
+    works = {
+        "ours": partial(measure, batches),
+        "cells": partial(count, cells_of(batches)),
+        "bins": partial(count, bins_of(batches)),
+    }
+    secs: dict[str, list[float]] = {each: [] for each in works}
     for _ in range(NUM_REPEATS + 1):  # the first is thrown away
-        # A batch remembers where its slices are, so it is made anew.
-        fresh = [each.where(np.arange(each.num_rows) >= 0) for each in batches]
-        fresh = [
-            EvaluationBatch(**{f: getattr(each, f) for f in each.__dataclass_fields__})
-            for each in fresh
-        ]
-        ours.append(secs_of(lambda: measure(fresh)))
-        counts.append(secs_of(lambda: count(keys, num_slices, None)))
-        sums.append(secs_of(lambda: count(keys, num_slices, weights)))
-    ns, count_ns, sum_ns = (
-        statistics.median(each[1:]) / SPEED_ROWS * 1e9 for each in (ours, counts, sums)
-    )
-    yield (
-        f"| {name} | {1e3 / ns:.2f} | {ns:,.0f} | {count_ns:.1f} | {ns / count_ns:.1f} | {sum_ns:.1f} | {ns / sum_ns:.1f} |"
-    )
+        for each, work in works.items():
+            started = perf_counter()
+            work()
+            secs[each].append(perf_counter() - started)
+    rows = NUM_BATCHES * BATCH_ROWS
+    ours, cells, bins = (statistics.median(each[1:]) / rows * 1e9 for each in secs.values())
+    return f"| {name} | {1e3 / ours:.2f} | {ours:,.0f} | {cells:.1f} | {ours / cells:.0f} | {bins:.1f} | {ours / bins:.1f} |"
 
 
-def memory() -> tuple[float, float, float, int]:
-    """Returns peak GB of this process, what it had before, seconds, and slices told of."""
+def peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def many_slices() -> str:
+    """Evaluates very many slices in this process; returns what it took."""
     before = peak_gb()
     evaluation = create_evaluation(OPTIONS)
     states = Accumulator(evaluation)
-    rng = np.random.default_rng(0)
+    source = np.random.default_rng(0)
     started = perf_counter()
-    for first in range(0, MEMORY_ROWS, MEMORY_BATCH):
-        rows = min(MEMORY_BATCH, MEMORY_ROWS - first)
-        states.add(evaluation.update(batch(rng, independent(rng, rows, MANY), first)))
+    for first in range(0, MANY_ROWS, MANY_BATCH_ROWS):
+        rows = min(MANY_BATCH_ROWS, MANY_ROWS - first)
+        states.add(evaluation.update(batch(source, unrelated(MANY, source, rows), first)))
     merged = states.merged()
     del states
     tables = evaluation.to_tables(merged)
     slices = evaluation.slices(merged)
-    for slice_id in slices[::1000]:
-        list(evaluation.finalise(merged, slice_id))
+    values = sum(1 for each in slices[::1000] for _ in evaluation.finalise(merged, each))
     secs = perf_counter() - started
-    assert tables
-    return peak_gb(), before, secs, len(slices)
-
-
-def peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    table_gb = sum(each.nbytes for each in tables.values()) / 1e9
+    return f"""{len(slices):,} slices and {MANY_ROWS:,} rows, each in 4 of them: peak memory {peak_gb():.2f} GB, of which {before:.2f} GB before
+the first row. {secs:.0f} s to make the rows, update, merge, make the tables ({table_gb:.2f} GB) and finalise every
+1000th slice ({values:,} numbers)."""
 
 
 def page() -> Iterator[str]:
     yield "## The core of evaluation"
-    yield (
-        f"\nTwo versions of a binary model, {OPTIONS.num_blocks} blocks, all metrics, no weights; one thread; medians of {NUM_REPEATS}."
-    )
-    yield "\n" + "\n".join(f"- {each}" for each in facts()) + "\n"
-    yield (
-        "| 100 slices, 4 of each row | million rows/s | ns for a row | `np.bincount` per slice dimension, ns | ratio | the same with weights, ns | ratio |"
-    )
-    yield "|---|---|---|---|---|---|---|"
-    yield from speed("all, country, device, country x device", crossed)
-    yield from speed(
-        "all, three unrelated columns", lambda rng, rows: independent(rng, rows, APART)
-    )
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        peak, before, secs, slices = pool.apply(memory)
-    yield (
-        f"\n{slices:,} slices and {MEMORY_ROWS:,} rows in 4 of them each: peak memory {peak:.2f} GB ({before:.2f} GB before the first row), {secs:.0f} s to make the rows, update, merge, make tables and finalise every 1000th slice."
-    )
+    yield f"""
+Two versions of a binary model, {NUM_BLOCKS} blocks, all metrics, no weights, 100 slices of which each row is in 4; one
+thread, {NUM_BATCHES * BATCH_ROWS:,} rows. The yardsticks are one `np.bincount` per slice dimension, its keys made before: A by
+slice and block; B by slice, block, label and bin of one version's score, as for one histogram.
+"""
+    yield "\n".join(f"- {each}" for each in facts())
+    yield "\n| slices | million rows/s | ns for a row | A, ns | ratio | B, ns | ratio |\n|---|---|---|---|---|---|---|"
+    yield speed("all, country, device, country and device", crossed)
+    yield speed("all, three unrelated columns", partial(unrelated, UNRELATED))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:  # whose memory is its own
+        yield "\n" + pool.apply(many_slices)
 
 
 def main() -> None:
@@ -177,5 +180,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

@@ -20,12 +20,29 @@ from benchmarks.report import Report, parse
 from benchmarks.systems import SYSTEMS, System
 from benchmarks.workloads import output_dir, prepared
 
-RESULTS = Path(__file__).resolve().parent / "results.md"
+RESULTS = Path(__file__).resolve().parent / "README.md"
 INTRODUCTION = """\
-# Throughput
+# Benchmarks
 
-Written by `python -m benchmarks.run`. The systems took turns; figures are medians, and a ratio
-compares the steady rates of one round.
+`make bench` makes the data and the models (about 1 GB below `bench_data/`), and environments of their
+own for tfx-bsl and Ray Data; then it runs every system and writes this page. Parts of it:
+`python -m benchmarks.run --only=loop-tabular,ours-tabular --runs=3 --results=/tmp/results.md`.
+
+| program | what it measures |
+|---|---|
+| `benchmarks.run` | throughput against the hand-written loop and the rivals: the table below |
+| `benchmarks.servable_handle` | looking up servables, also while others load: [servable_handle.md](servable_handle.md) |
+| `benchmarks.batch_scheduler` | what batching costs |
+| `benchmarks.auto_batch_size` | automatic batch sizes against fixed ones |
+| `benchmarks.tfrecord_reading` | reading TFRecords: [tfrecord_reading.md](tfrecord_reading.md) |
+| `benchmarks.metric_core` | metrics: rows per second, and memory of many slices |
+| `benchmarks.many_units` | a job of a million units |
+
+What the figures mean is told in [docs/benchmarks.md](../docs/benchmarks.md).
+
+## Throughput
+
+The systems took turns; figures are medians, and a ratio compares the steady rates of one round.
 """
 HEADINGS = (
     "workload",

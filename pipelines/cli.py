@@ -307,7 +307,7 @@ def _inspect(args: list[str]) -> int:
 def _demo(args: list[str]) -> int:
     parser = _Parser(
         prog="run_pipeline.py demo",
-        description="Trains three versions on real data and precomputes two of them.",
+        description="Trains three versions on real data, precomputes two of them, and judges them.",
         allow_abbrev=False,
     )
     parser.add_argument("--workdir", default="./demo_output", metavar="DIR")

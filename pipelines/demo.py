@@ -1,4 +1,4 @@
-"""`demo`: real data, three trained versions, and two of them precomputed over both formats."""
+"""`demo`: real data, three trained versions, two of them precomputed over both formats and judged."""
 
 import shlex
 from pathlib import Path
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipelines import demo_data, demo_models, precompute
+from pipelines import demo_data, demo_evaluation, demo_models, evaluate, precompute
 from pipelines.console import say
 from pipelines.options import PrecomputeOptions
 from servable_core.errors import DataLossError
@@ -42,6 +42,7 @@ def run_demo(workdir: str) -> None:
     _check_equal(first, second)
     say(f"\n5. both formats gave the same {first.num_rows:,} predictions, for example:")
     say(_side_by_side(first).slice(0, 6).to_pandas().to_string(index=False))
+    _evaluate(table, root, models)
     say(_next_steps(root, models, parquet))
 
 
@@ -77,6 +78,20 @@ def _precompute(step: int, models: Path, pattern: str, output: Path) -> Path:
     return output
 
 
+def _evaluate(table: pa.Table, root: Path, models: Path) -> None:
+    options = demo_evaluation.evaluation_options(
+        models=models,
+        held_out=demo_evaluation.write_held_out(table, root / "held_out", _SEED),
+        config=demo_evaluation.write_config(root / "gate.yaml"),
+        output=root / "evaluation",
+    )
+    say("\n6. may version 2 or 3 replace version 1? asked of the rows that none was trained on")
+    say(f"   python {options.command_line}")
+    outcome = evaluate.run(options)
+    say("\n".join(outcome.lines))
+    say(demo_evaluation.conclusion(outcome))
+
+
 def _read_sorted(output: Path) -> pa.Table:
     partitioning = ds.partitioning(
         pa.schema([("model_name", pa.string()), ("model_version", pa.int64())]), flavor="hive"
@@ -110,4 +125,5 @@ def _next_steps(root: Path, models: Path, parquet: Path) -> str:
 next:
   python run_pipeline.py inspect --model_base_path={models} --input='{parquet}/*.parquet'
   python run_pipeline.py precompute --model_base_path={models} --model_version=all --input={parquet} --key=id --output={root}/all_versions
-  python run_pipeline.py precompute --help"""
+  python run_pipeline.py gate --states={root}/evaluation --eval_config={root}/gate.yaml
+  python run_pipeline.py --help"""

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines import demo_data, evaluate
+from pipelines import demo_data
 from pipelines.demo_models import FAULTY_SLICE
 from pipelines.evaluate_options import EvaluateOptions
 from pipelines.evaluation_outcome import EvaluationOutcome
 from transforms.evaluation.evaluation_config import read_evaluation_config
+from transforms.evaluation.verdict import Status
 
 _BASELINE = "1"
 _CANDIDATES = ("2", "3")
+_METRIC = "log_loss"
 _CONFIG = f"""\
 # Who is looked at apart: by health (poor, fair, good), by chronic diseases, by insurance plan.
 slices:
@@ -31,8 +33,8 @@ slices:
 gate:
   rules:
   - {{metric: auc, test: superior}}
-  - {{metric: log_loss, test: superior}}
-  - {{metric: log_loss, test: non_inferior, margin: {{absolute: 0.1}}, slices: all}}
+  - {{metric: {_METRIC}, test: superior}}
+  - {{metric: {_METRIC}, test: non_inferior, margin: {{absolute: 0.1}}, slices: all}}
 """
 
 
@@ -83,10 +85,25 @@ def evaluation_options(
     )
 
 
-def run_evaluation(options: EvaluateOptions) -> EvaluationOutcome:
-    """Runs it.
+def conclusion(outcome: EvaluationOutcome) -> str:
+    """Returns what there is to learn from the evaluation, in two lines."""
+    said = [f"   exit code {outcome.exit_code}"]
+    for judged in outcome.verdict.candidates if outcome.verdict else ():
+        failed = [each.slice_name for each in judged.outcomes if each.effect is Status.FAIL]
+        if failed:
+            said.append(
+                f"   version {judged.version} fails on {', '.join(failed)}{_overall(outcome, judged.version)}"
+            )
+    return "\n".join(said)
 
-    Raises:
-        JobFailedError: It failed; a gate that is not passed is no failure.
-    """
-    return evaluate.run(options)
+
+def _overall(outcome: EvaluationOutcome, version: int) -> str:
+    """Returns how a version does on all rows, where that is better than the baseline."""
+    values = [
+        found.estimate.value
+        for each in (version, outcome.results.baseline)
+        if (found := outcome.results.find(_METRIC, each)) is not None
+    ]
+    if len(values) < 2 or values[0] >= values[1]:
+        return ""
+    return f", although it is better on all rows ({_METRIC} {values[0]:.4f} instead of {values[1]:.4f})"

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from pipelines.options import PrecomputeOptions
 from pipelines.output_directory import check_apart, check_plan_apart, check_usable
+from pipelines.text_table import text_table
 from servable_core.runtime.clock import SystemClock
 from transforms.job_state import JobState
 from transforms.plan import Plan
@@ -71,5 +72,5 @@ def _first_rows(plan: Plan, options: PrecomputeOptions, rows: int) -> list[str]:
             lines.append(
                 f"one batch of {batch.num_rows:,} rows through {model.servable_id} gave, for example:"
             )
-            lines.append(batch.slice(0, 3).to_pandas().to_string(index=False))
+            lines.append(text_table(batch.slice(0, 3)))
     return lines

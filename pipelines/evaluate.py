@@ -17,6 +17,7 @@ from pipelines.evaluation_preparation import Prepared, prepare_models, prepare_s
 from pipelines.interruption import stop_on_signals
 from pipelines.job_run import (
     STOP_SIBLINGS_SECS,
+    JobFailedError,
     explain_failure,
     load_libraries,
     quiet_libraries,
@@ -27,6 +28,7 @@ from servable_core.runtime.clock import Clock, SystemClock
 from transforms.evaluation.gate_config import parse_gate
 from transforms.evaluation.noise_floor import noise_floor
 from transforms.evaluation.state_files import SavedEvaluation, read_states
+from transforms.failure_budget import FailureBudget, TooManyFailuresError
 from transforms.job_state import JobState, start_job_state
 from transforms.plan_files import write_plan
 from transforms.worker_core import worker_cores
@@ -61,6 +63,7 @@ def run(options: EvaluateOptions, clock: Clock | None = None) -> EvaluationOutco
             _launch(options, runner, prepared, clock)
             unit_secs = clock.now() - launched_secs
             saved = read_states(output)
+            _check_failures(saved, options.execution.failure_budget)
         return tell_outcome(
             saved, output, gate, unit_secs=unit_secs, total_secs=clock.now() - started_secs
         )
@@ -92,15 +95,15 @@ def _with_noise_floor(prepared: Prepared, options: EvaluateOptions, clock: Clock
 def _claimed(options: EvaluateOptions, prepared: Prepared, clock: Clock) -> Iterator[None]:
     """Holds the lock on the output directory during the body, what was there before cleared."""
     output, scratch = options.output_path, options.scratch_path
-    try:
-        with locked(scratch, take_over=options.take_over, clock=clock):
+    with locked(scratch, take_over=options.take_over, clock=clock):
+        try:
             check_evaluation_directory(output, options.if_exists)
             clear_evaluation(output)
             if prepared.plan is not None:
                 write_plan(prepared.plan, scratch)
             yield
-    finally:
-        clear_evaluation_scratch(output)
+        finally:  # still locked: it is nobody else's
+            clear_evaluation_scratch(output)
 
 
 def _launch(
@@ -145,6 +148,21 @@ def _launch(
         raise AbortedError(f"stopped: {error}") from error
     except Exception as error:
         raise explain_failure(error, state, scratch) from error
+
+
+def _check_failures(saved: SavedEvaluation, budget: FailureBudget) -> None:
+    """Checks that no more records failed than may, of all workers together.
+
+    Raises:
+        JobFailedError: They did.
+    """
+    failed = saved.setup.failed_rows.numbers(saved.states)
+    counts = saved.evaluation().finalise(saved.states, slice_id=0)
+    rows = next(int(each.estimate.value) for each in counts if each.metric == "rows")
+    try:  # what failed for all versions is none of these rows
+        budget.check(max(failed), rows + min(failed), is_final=True)
+    except TooManyFailuresError as error:
+        raise JobFailedError(str(error)) from error
 
 
 def _starting_line(prepared: Prepared, runner: RunnerChoice) -> str:

@@ -119,4 +119,3 @@ class EvaluateOptions:
             if column is not None:
                 flags[column] = f"--{name}"
         return flags
-

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipelines.evaluate_options import SCRATCH_DIRECTORY
 from servable_core.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from transforms.dead_letters import DEAD_LETTERS_DIRECTORY
 from transforms.evaluation.metric_tables import METRICS_FILE, METRICS_TABLE
 from transforms.evaluation.state_files import STATES_DIRECTORY, has_states
 from transforms.evaluation.verdict_files import BLESSED, NOT_BLESSED, VERDICT_FILE
@@ -25,7 +26,12 @@ _FILES = (
     "report.html",
     "report.md",
 )
-_DIRECTORIES = (STATES_DIRECTORY, SCRATCH_DIRECTORY, TEMPORARY_DIRECTORY)
+_DIRECTORIES = (
+    STATES_DIRECTORY,
+    DEAD_LETTERS_DIRECTORY,
+    SCRATCH_DIRECTORY,
+    TEMPORARY_DIRECTORY,
+)
 
 
 def check_evaluation_directory(output: str, if_exists: str) -> None:
@@ -60,7 +66,8 @@ def clear_evaluation(output: str) -> None:
     """
     for name in (BLESSED, NOT_BLESSED, VERDICT_FILE):
         delete_file(f"{output}/{name}")
-    delete_tree(f"{output}/{STATES_DIRECTORY}")
+    for name in (STATES_DIRECTORY, DEAD_LETTERS_DIRECTORY):
+        delete_tree(f"{output}/{name}")
     for name in _FILES:
         delete_file(f"{output}/{name}")
 

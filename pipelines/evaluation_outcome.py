@@ -15,6 +15,7 @@ from transforms.evaluation.results import EvaluationResults
 from transforms.evaluation.state_files import SavedEvaluation
 from transforms.evaluation.verdict import Verdict, VerdictInputs
 from transforms.evaluation.verdict_files import write_verdict
+from transforms.storage import TEMPORARY_DIRECTORY, discard_tree
 
 EXIT_NO_GATE = 0
 
@@ -69,13 +70,24 @@ def tell_outcome(
             row_metrics=saved.setup.options().row_metrics,
         )
         write_verdict(verdict, output)
-    lines = _report(saved, results, verdict, output)
+    lines = [*_report(saved, results, verdict, output), *_noise_lines(saved)]
+    discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
     return EvaluationOutcome(
         output=output,
         results=results,
         verdict=verdict,
         lines=(*lines, f"  output  {output}", _done_line(results, total_secs, unit_secs)),
     )
+
+
+def _noise_lines(saved: SavedEvaluation) -> list[str]:
+    floor = saved.facts.get("noise_floor")
+    if floor is None:
+        return []
+    flips = round(floor["flip_rate"] * floor["rows"])
+    runs = f"two runs of version {saved.setup.versions[0]}"
+    most = f"differ by at most {floor['max_difference']:.2g}"
+    return [f"  A/A     {runs} {most}; {flips:,} of {floor['rows']:,} decisions flip"]
 
 
 def _done_line(results: EvaluationResults, total_secs: float, unit_secs: float | None) -> str:

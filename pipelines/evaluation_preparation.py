@@ -55,7 +55,7 @@ from transforms.unit_job import create_unit_job
 from transforms.unit_table import Unit
 from transforms.worker_core import acquired_core, worker_core_config
 
-_FIRST_ROWS = 1024
+_FIRST_ROWS = 512  # fewer than make a budget of failures tell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +110,7 @@ def prepare_models(options: EvaluateOptions) -> Prepared:
         source=ModelUnits(
             measured=measured,
             directory=options.scratch_path,
+            output=options.output_path,
             num_units=len(plan.units),
             execution=options.execution,
         ),
@@ -200,6 +201,7 @@ def prepare_saved(options: EvaluateOptions) -> Prepared:
         config,
         model_name=saved.model_name,
         versions=tuple(each.version for each in saved.versions),
+        num_saved_rows=tuple(each.num_rows for each in saved.versions),
         choice=choice,
         first=first,
         catalog=catalog,
@@ -291,6 +293,7 @@ def _measured(
     first: PredictedRows,
     catalog: SliceCatalog,
     key: Sequence[str] | None,
+    num_saved_rows: tuple[int, ...] = (),
 ) -> Measured:
     label = config.label
     label_type = None if label is None else first.columns.schema.field(label).type
@@ -302,6 +305,7 @@ def _measured(
     setup = EvaluationSetup(
         model_name=model_name,
         versions=versions,
+        num_saved_rows=num_saved_rows,
         task=task,
         num_classes=choice.num_classes,
         class_names=class_names,

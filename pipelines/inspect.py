@@ -8,8 +8,7 @@ from pipelines.model_survey import (
     PATIENCE_SECS,
     ModelSurvey,
     VersionStructure,
-    pinned_structures,
-    survey_models,
+    survey_versions,
 )
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec
@@ -36,7 +35,7 @@ def inspect(options: InspectOptions) -> str:
     present = list_versions(base_path)
     paths = {v: each.path for v, each in select_directories(present, base_path, policy).items()}
     data = inspected_data(options)
-    (survey,) = survey_models(pinned_structures(model_name_of(base_path), paths))
+    survey = survey_versions(model_name_of(base_path), paths)
     if data is not None:
         data.check_names(list(shown_signatures([survey], options)))
     lines = [f"{base_path}: versions {', '.join(map(str, present))}"]

@@ -1,17 +1,20 @@
 """What a `ServerCore` says of models when its loaders only read what a version is made of."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from functools import partial
+from typing import Any, BinaryIO
 
 from typing_extensions import override
 
 from servable_core.config import ServerConfig
-from servable_core.errors import DeadlineExceededError, FailedPreconditionError
+from servable_core.errors import CancelledError, DeadlineExceededError, FailedPreconditionError
 from servable_core.lifecycle import Loader, ServableId, SimpleLoader
 from servable_core.lifecycle.servable_state import ManagerState
 from servable_core.runtime.clock import Clock
+from servable_core.runtime.executor import start_thread
 from servable_core.runtime.file_system import (
     DirectoryProbe,
     FileInfo,
@@ -68,8 +71,84 @@ class ModelSurvey:
     label_errors: Mapping[str, Exception]
 
 
-class StructurePlatforms(PlatformRegistry):
+def survey_models(
+    config: ServerConfig, *, file_system: FileSystem | None = None, clock: Clock | None = None
+) -> list[ModelSurvey]:
+    """Returns what a server would say of each model, in their order; whatever is wrong is in it.
+
+    Args:
+        config: The models.
+        file_system: Where their base paths are; by default, wherever Beam's file systems reach.
+        clock: Times how long a store may take.
+    """
+    reads = _Reads()
+    return _surveys(
+        config,
+        reads,
+        platforms=_StructurePlatforms(reads),
+        file_system=file_system or _AnyFileSystem(),
+        clock=clock,
+    )
+
+
+def survey_versions(name: str, paths: Mapping[int, str]) -> ModelSurvey:
+    """Returns what a job would say of these versions of one SavedModel; whatever is wrong is in it."""
+    reads = _Reads()
+    pinned = PinnedModels(
+        {name: paths},
+        lambda _servable_id, path: reads.loader(_SAVED_MODEL, path, file_system_for(path)),
+    )
+    (survey,) = _surveys(
+        pinned,
+        reads,
+        platforms=PlatformRegistry(),
+        file_system=_AnyFileSystem(),
+        clock=None,
+    )
+    return survey
+
+
+class _Reads:
+    """Reads versions on threads of their own, which are left behind if their store hangs.
+
+    A core's threads are those of a pool, for which Python waits at its end.
+    """
+
+    def __init__(self) -> None:
+        self._end: Future[None] = Future()
+
+    def loader(self, platform: str, path: str, file_system: FileSystem) -> Loader[VersionStructure]:
+        return SimpleLoader(partial(self._read, platform, path, file_system), release_memory=None)
+
+    def give_up(self) -> None:
+        """Ends the loads of whatever is still being read; called by one thread, more than once."""
+        if not self._end.done():
+            self._end.set_result(None)
+
+    def _read(self, platform: str, path: str, file_system: FileSystem) -> VersionStructure:
+        reading: Future[VersionStructure] = Future()
+        read = partial(_read_structure, platform, path, file_system)
+        start_thread(_settle, reading, read, name="structure-read")
+        ends: list[Future[Any]] = [reading, self._end]
+        wait(ends, return_when=FIRST_COMPLETED)
+        if not reading.done():
+            raise CancelledError(f"{path} is not waited for any more: its store does not answer")
+        return reading.result()
+
+
+def _settle(reading: "Future[VersionStructure]", read: Callable[[], VersionStructure]) -> None:
+    try:
+        reading.set_result(read())
+    except BaseException as error:  # noqa: BLE001 - the future carries it to the one who asks
+        reading.set_exception(error)
+
+
+class _StructurePlatforms(PlatformRegistry):
     """The platforms there are, but their loaders only read what a version is made of."""
+
+    def __init__(self, reads: _Reads) -> None:
+        super().__init__()
+        self._reads = reads
 
     @override
     def find(self, name: str) -> Platform:
@@ -78,59 +157,41 @@ class StructurePlatforms(PlatformRegistry):
             path: str,
             file_system: FileSystem,
         ) -> Loader[VersionStructure]:
-            return _structure_loader(name, path, file_system)
+            return self._reads.loader(name, path, file_system)
 
         return replace(super().find(name), create_loader=create_loader)
 
 
-def pinned_structures(name: str, paths: Mapping[int, str]) -> PinnedModels:
-    """Returns versions of one SavedModel, of which only the structure is read."""
-    return PinnedModels(
-        {name: paths},
-        lambda _servable_id, path: _structure_loader(_SAVED_MODEL, path, file_system_for(path)),
-    )
-
-
-def survey_models(
+def _surveys(
     models: ServerConfig | PinnedModels,
+    reads: _Reads,
     *,
-    file_system: FileSystem | None = None,
-    clock: Clock | None = None,
+    platforms: PlatformRegistry,
+    file_system: FileSystem,
+    clock: Clock | None,
 ) -> list[ModelSurvey]:
-    """Returns what a server would say of each model, in their order; whatever is wrong is in it.
-
-    Args:
-        models: A configuration, or versions from `pinned_structures`.
-        file_system: Where the base paths of a configuration are; by default, wherever Beam's file
-            systems reach.
-        clock: Times how long a store may take.
-    """
-    core = ServerCore(
-        models,
-        platforms=StructurePlatforms(),
-        file_system=file_system or _AnyFileSystem(),
-        options=ServerCoreOptions(
-            requires_all_models=False,
-            load_retry=_ONCE,
-            reload_retry=_ONCE,
-            load_timeout_secs=PATIENCE_SECS,
-            close_timeout_secs=_CLOSE_PATIENCE_SECS,
-            poll_interval_secs=0.0,
-            settle_secs=0.0,
-        ),
-        clock=clock,
+    options = ServerCoreOptions(
+        requires_all_models=False,
+        load_retry=_ONCE,
+        reload_retry=_ONCE,
+        load_timeout_secs=PATIENCE_SECS,
+        close_timeout_secs=_CLOSE_PATIENCE_SECS,
+        poll_interval_secs=0.0,
+        settle_secs=0.0,
     )
-    with _closing(core):
+    with contextlib.ExitStack() as closing:
+        closing.callback(reads.give_up)  # also where the core does not come to be: interrupted, say
+        core = ServerCore(
+            models, platforms=platforms, file_system=file_system, options=options, clock=clock
+        )
+        closing.callback(_close, core)
+        closing.callback(reads.give_up)  # first, for the core waits for its loads
         return [_survey(core, status) for status in core.statuses()]
 
 
-@contextlib.contextmanager
-def _closing(core: ServerCore) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with contextlib.suppress(DeadlineExceededError):  # a store hangs, and is left behind
-            core.close()
+def _close(core: ServerCore) -> None:
+    with contextlib.suppress(DeadlineExceededError):  # a store hangs, and is left behind
+        core.close()
 
 
 def _survey(core: ServerCore, status: ModelStatus) -> ModelSurvey:
@@ -154,12 +215,6 @@ def _label_error(core: ServerCore, name: str, label: str) -> Exception | None:
     except FailedPreconditionError as error:
         return error
     return None
-
-
-def _structure_loader(
-    platform: str, path: str, file_system: FileSystem
-) -> Loader[VersionStructure]:
-    return SimpleLoader(lambda: _read_structure(platform, path, file_system), release_memory=None)
 
 
 def _read_structure(platform: str, path: str, file_system: FileSystem) -> VersionStructure:

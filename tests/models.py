@@ -328,3 +328,16 @@ def save_classes(base_path: str | Path, version: int, *, num_classes: int = 3) -
 
     specs = {"features": tf.TensorSpec([None, 4], tf.float32)}
     return save_signatures(base_path, version, {"serving_default": (call, specs)}, [kernel])
+
+
+def save_choosy(base_path: str | Path, version: int, *, limit: float) -> str:
+    """`features` float32 [None, 4] -> `probability` [None]; fails on rows whose first one is larger."""
+    tf = import_tensorflow()
+
+    def call(features):
+        checked = tf.debugging.assert_less(features[:, 0], limit, "the first is too large")
+        with tf.control_dependencies([checked]):
+            return {"probability": tf.sigmoid(features[:, 0] + 0.1 * version)}
+
+    specs = {"features": tf.TensorSpec([None, 4], tf.float32)}
+    return save_signatures(base_path, version, {"serving_default": (call, specs)})

@@ -64,8 +64,20 @@ def raw_record(batch: InputBatch, row: int) -> bytes:
     if batch.records is not None:
         record = batch.records[row]
         return bytes(record if isinstance(record, bytes) else record.numpy())
-    values = {name: batch.columns.column(name)[row].as_py() for name in batch.columns.schema.names}
+    values = {name: _value(batch.columns.column(name)[row]) for name in batch.columns.schema.names}
     return json.dumps(values, default=_as_json).encode()
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """Returns a value; text that is not UTF-8, as damage may leave it, as bytes."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if isinstance(scalar, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
+            return [_value(each) for each in scalar.values]
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _value(scalar[name]) for name in scalar}
+        return scalar.as_buffer().to_pybytes()
 
 
 def _as_json(value: Any) -> Any:

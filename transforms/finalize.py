@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
+from transforms.dead_letters import dead_letters_path
 from transforms.failure_budget import FailureBudget
 from transforms.failures import read_unit_failure
 from transforms.manifest import JobTally
 from transforms.output_formats import count_rows, is_part
 from transforms.plan import Plan
 from transforms.receipt_reader import create_reading_executor, read_receipts
-from transforms.receipts import UNITS_DIRECTORY, OutputFile, Receipt, part_path
+from transforms.receipts import UNITS_DIRECTORY, OutputFile, Receipt, part_path, receipt_path
 from transforms.storage import (
     TEMPORARY_DIRECTORY,
     DigestingSink,
@@ -31,7 +32,7 @@ from transforms.unit_table import Unit
 MANIFEST_FILE = "_manifest.json"
 SUCCESS_FILE = "_SUCCESS"
 UNIT_TABLE_FILE = f"{UNITS_DIRECTORY}/units.parquet"
-_BLOCK_UNITS = 10_000
+_BLOCK_UNITS = 4096
 _FILE_TYPE = pa.struct(
     [
         ("model_name", pa.string()),
@@ -60,8 +61,8 @@ def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -
     them; `_SUCCESS` is not.
 
     Raises:
-        DataLossError: A receipt is missing, a part has other rows than its receipt says, or no
-            receipt names it.
+        DataLossError: A receipt is missing, a part or a file of dead letters has other rows than
+            its receipt says, or no receipt names a part.
         TooManyFailuresError: More records were put aside than `budget` allows.
     """
     recount = _Recount(plan, output)
@@ -110,7 +111,7 @@ class _Recount:
         """Reads the receipts, and writes the table of units.
 
         Raises:
-            DataLossError: A part has other rows than its receipt says.
+            DataLossError: A part has other rows than its receipt says, or a unit other letters.
         """
         receipts = read_receipts(self._plan, self._output)
         with (
@@ -124,6 +125,7 @@ class _Recount:
                 files = [each for receipt in block for each in receipt.files]
                 self.paths.update(each.path for each in files)
                 _check_rows(files, self._output, executor)
+                _check_letters(self._plan, block, self._output, executor)
                 table.write_table(_unit_rows(block))
 
 
@@ -150,6 +152,30 @@ def _check_rows(files: Sequence[OutputFile], output: str, executor: Executor) ->
             raise DataLossError(
                 f"{each.path} has {rows} rows, its receipt says {each.rows}: something else wrote to {output}"
             )
+
+
+def _check_letters(
+    plan: Plan, receipts: Sequence[Receipt], output: str, executor: Executor
+) -> None:
+    """Checks that the records put aside are all there: with the parts they are the rows read."""
+    with_letters = [each for each in receipts if each.dead_letters]
+    num_units = len(plan.units)
+    paths = [f"{output}/{dead_letters_path(each.unit, num_units)}" for each in with_letters]
+    for receipt, path, found in zip(
+        with_letters, paths, executor.map(_count_letters, paths), strict=True
+    ):
+        expected = sum(receipt.dead_letters.values())
+        if found != expected:
+            raise DataLossError(
+                f"{path} has {found} dead letters, its receipt says {expected}: something else wrote to {output}; delete {receipt_path(output, receipt.unit, num_units)}, then run the job again with --if_exists=resume"
+            )
+
+
+def _count_letters(path: str) -> int:
+    try:
+        return count_rows(path)
+    except FileNotFoundError:
+        return 0
 
 
 def _check_no_strays(plan: Plan, named: set[str], output: str) -> None:

@@ -224,10 +224,14 @@ def _describer(input_format: str, bounds: UnitBounds, options: TFRecordOptions) 
     describers: dict[str, _Describer] = {
         "parquet": _describe_parquet,
         "tfrecord": partial(_describe_tfrecord, bounds=bounds, options=options),
-        "csv": partial(_describe_text, describe_csv),
+        "csv": partial(_describe_text, partial(describe_csv, on_error=options.on_error)),
         "jsonl": partial(
             _describe_text,
-            partial(describe_json_lines, range_bytes=min(_LINES_BYTES, bounds.max_bytes)),
+            partial(
+                describe_json_lines,
+                on_error=options.on_error,
+                range_bytes=min(_LINES_BYTES, bounds.max_bytes),
+            ),
         ),
         RECORD_LETTERS: partial(_describe_record_letters, options=options),
         ROW_LETTERS: partial(_describe_text, describe_row_letters),

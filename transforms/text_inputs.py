@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from servable_core.runtime.file_system import FileInfo
 from transforms.formats import csv_files, json_lines
+from transforms.formats.text_files import FAIL
 from transforms.formats.text_types import agreed_types
 from transforms.storage import is_local
 from transforms.unit_table import UnitRange
@@ -30,17 +31,18 @@ class TextDescription:
 
 
 def describe_csv(
-    files: Sequence[FileInfo], limit: int | None, executor: Executor
+    files: Sequence[FileInfo], limit: int | None, executor: Executor, *, on_error: str = FAIL
 ) -> TextDescription:
     """Reads the first rows of each file, and counts rows if there is a `limit`.
 
-    A file is one piece. Columns whose types differ are text.
+    A file is one piece. Columns whose types differ are text. With `on_error=DEAD_LETTER`, of a
+    compressed file that is damaged, the rows before the damage are enough.
 
     Raises:
         DataLossError: A file is damaged, or no CSV.
     """
     paths = [each.path for each in files]
-    guessed = list(executor.map(csv_files.read_schema, paths))
+    guessed = list(executor.map(partial(csv_files.read_schema, on_error=on_error), paths))
     agreed = agreed_types(list(zip(paths, guessed, strict=True)), all_is_text=True)
     # Where there are no values, any text could come.
     types = {name: pa.string() if pa.types.is_null(each) else each for name, each in agreed.items()}
@@ -57,19 +59,20 @@ def describe_json_lines(
     limit: int | None,
     executor: Executor,
     *,
+    on_error: str = FAIL,
     range_bytes: int = 16 << 20,
 ) -> TextDescription:
     """Reads the first lines of each file, and counts rows if there is a `limit`.
 
     Local files larger than `range_bytes` are cut between lines into ranges of about that size, and
-    read for that, unless they are compressed.
+    read for that, unless they are compressed. `on_error` is as in `describe_csv`.
 
     Raises:
         DataLossError: A file is damaged, or no JSON Lines.
         InvalidArgumentError: The types of a key differ.
     """
     paths = [each.path for each in files]
-    guessed = list(executor.map(json_lines.read_schema, paths))
+    guessed = list(executor.map(partial(json_lines.read_schema, on_error=on_error), paths))
     types = agreed_types(list(zip(paths, guessed, strict=True)), all_is_text=False)
     filled = _with_rows(files, guessed, json_lines.count_rows)
     cut = list(executor.map(partial(_cut_lines, range_bytes), range(len(files)), files))

@@ -39,6 +39,13 @@ def headline(verdict: Verdict, candidate: CandidateVerdict) -> str:
     return f"Version {candidate.version} {MEANINGS[candidate.status]}{over}"
 
 
+def reasons(candidate: CandidateVerdict) -> list[str]:
+    """Returns why a verdict is not a plain PASS: what decided it, and what only warns."""
+    decisive = () if candidate.status is Status.PASS else candidate.reasons
+    warnings = (f"Warning: {each.reason}" for each in candidate.warnings)
+    return [printable(each, _REASON_LENGTH) for each in (*decisive, *warnings)]
+
+
 def tally(candidate: CandidateVerdict) -> str:
     """Returns how many checks came out how, as `3 fail, 20 pass`; a check is a rule on a slice."""
     words = {Status.WARN: "warn", Status.SKIPPED: "skipped"}

@@ -1,6 +1,6 @@
 """`report.html`: one static file, without scripts and without anything from elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from pipelines.report.gate_view import (
     allowed_change,
     headline,
     is_kept,
+    reasons,
     rule_line,
     tally,
     worst_first,
 )
-from pipelines.report.highlights import SliceHighlights, highlights
+from pipelines.report.highlights import Highlights, SliceHighlights, highlights
 from pipelines.report.metric_table import class_rows, comparison_cells, metric_sections
 from pipelines.report.number_format import counted, format_count, printable
 from pipelines.report.row_problems import num_problem_rows, row_counts, small_slices
@@ -123,7 +124,7 @@ def _page(content: ReportContent) -> dict[str, Any]:
         "sections": metric_sections(content),
         "class_rows": class_rows(content)[:_MAX_CLASS_ROWS],
         "score_charts": list(score_charts(content)),
-        "slice_views": list(_slice_views(content)),
+        "slice_views": list(_slice_views(content, found)),
         "change_charts": list(change_charts(content)),
         "max_slices": MAX_SLICES,
         "top_rows": {each: top_row_lines(content, each) for each in content.results.candidates},
@@ -146,22 +147,23 @@ def _verdict_view(verdict: Verdict, candidate: CandidateVerdict) -> VerdictView:
     outcomes = worst_first(candidate)
     kept = [rule_line(each) for each in outcomes if is_kept(each)]
     others = [rule_line(each) for each in outcomes if not is_kept(each)]
+    said = reasons(candidate)
     hidden = max(0, len(kept) - _MAX_RULES) + max(0, len(others) - _MAX_RULES)
     return VerdictView(
         version=candidate.version,
         status=candidate.status,
         headline=headline(verdict, candidate),
         tally=tally(candidate),
-        reasons=tuple(printable(each, 400) for each in candidate.reasons[:_MAX_REASONS]),
-        num_more_reasons=max(0, len(candidate.reasons) - _MAX_REASONS),
+        reasons=tuple(said[:_MAX_REASONS]),
+        num_more_reasons=max(0, len(said) - _MAX_REASONS),
         open_rules=tuple(others[:_MAX_RULES]),
         kept_rules=tuple(kept[:_MAX_RULES]),
         num_hidden_rules=hidden,
     )
 
 
-def _slice_views(content: ReportContent) -> Iterator[SliceView]:
-    for each in highlights(content):
+def _slice_views(content: ReportContent, candidates: Sequence[Highlights]) -> Iterator[SliceView]:
+    for each in candidates:
         for found in each.slices:
             judged = None if content.verdict is None else content.verdict.of(each.candidate)
             overall = found.overall

@@ -37,8 +37,15 @@ TILES = (
 _WITHOUT_LABELS = ("mean_prediction", "equal_to_baseline", "absolute_difference", "psi", "ks_drift")
 _OF_SLICES = ("log_loss", "auc", "accuracy", "rmse", "mae", "mean_prediction")
 # What figures show as pictures, and what of each class fills a table of its own.
-_DRAWN = (*ROW_COUNTS, "undefined_rows", "confusion", "reliability_", "psi_expected")
+_DRAWN = (
+    *ROW_COUNTS,
+    *("undefined_rows", "inference_errors"),
+    "confusion",
+    "reliability_",
+    "psi_expected",
+)
 _PER_CLASS = ("class_", "class=")
+_THRESHOLD = "threshold="
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +127,11 @@ def per_class(found: Iterable[Comparison]) -> list[Comparison]:
 
 
 def main_metrics(found: Iterable[Comparison]) -> list[Comparison]:
-    """Returns the few that a short summary shows."""
-    return _named(found, MAIN)
+    """Returns the few that a short summary shows; of several thresholds, for the first."""
+    named = _named(found, MAIN)
+    thresholds = [each.sub_key for each in named if each.sub_key.startswith(_THRESHOLD)]
+    others = set(thresholds) - set(thresholds[:1])
+    return [each for each in named if each.sub_key not in others]
 
 
 def first_metrics(found: Iterable[Comparison]) -> list[Comparison]:

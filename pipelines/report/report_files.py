@@ -43,4 +43,4 @@ def write_reports(content: ReportContent, output: str) -> ReportFiles:
 
 
 def _how_to_install(package: str | None) -> str:
-    return f"{HTML_FILE} was not written, as {package} is not installed: pip install 'bulk-inference[report]', then `run_pipeline.py gate` writes it from the states; all else is there"
+    return f"{HTML_FILE} was not written, as {package} is not installed: pip install 'bulk-inference[report]'; all else is there, and with a gate `run_pipeline.py gate` then writes the page too"

@@ -7,6 +7,7 @@ from transforms.evaluation.results import SliceResult
 from transforms.metrics.row_checks import ROW_COUNTS
 
 _FAILED = "inference_errors"
+_UNMATCHED = "unmatched_rows"
 _UNDEFINED = "undefined_rows"
 _WORDS = {
     "rows": "rows with predictions",
@@ -14,9 +15,10 @@ _WORDS = {
     "missing_labels": "without a label",
     "bad_labels": "label outside the task's domain",
     "bad_weights": "weight is no moderate number from 0",
-    "nan_scores": "prediction is NaN",
+    "nan_scores": "prediction is NaN or missing",
     "out_of_range_scores": "prediction out of range",
     _FAILED: "no prediction: the row or the model failed",
+    _UNMATCHED: "saved, but not of the baseline: left out",
 }
 _ALWAYS = ("rows", "valid_rows")
 
@@ -36,7 +38,7 @@ class RowProblem:
 
 def row_counts(content: ReportContent) -> list[RowProblem]:
     """Returns the counts of all rows, evaluated ones, and those with problems that there are."""
-    names = (*ROW_COUNTS, _FAILED)
+    names = (*ROW_COUNTS, _FAILED, _UNMATCHED)
     found = [(name, _counts(content, name)) for name in names]
     counts = [
         RowProblem(words=_WORDS[name], counts=each)
@@ -49,7 +51,7 @@ def row_counts(content: ReportContent) -> list[RowProblem]:
 def num_problem_rows(content: ReportContent) -> int:
     """Returns how many rows were not evaluated; a row counts for all versions or for none."""
     rows, valid = (max(_counts(content, name)) for name in _ALWAYS)
-    return rows - valid + max(_counts(content, _FAILED))
+    return rows - valid + sum(max(_counts(content, name)) for name in (_FAILED, _UNMATCHED))
 
 
 def small_slices(content: ReportContent) -> list[SliceResult]:

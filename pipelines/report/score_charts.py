@@ -1,7 +1,7 @@
 """Charts of the versions' scores: ROC, precision-recall, reliability, histograms."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def _precision_recall(content: ReportContent) -> Chart | None:
         return None if found is None else (found.recall, found.precision)
 
     def draw(axes: "Axes") -> None:
-        _lines(axes, content, line)
+        _lines(axes, content, line, steps="steps-pre")
         _unit_square(axes, "recall", "precision")
 
     if not _has(content, line):
@@ -70,12 +70,16 @@ def _has(content: ReportContent, line: Callable[[Curves], Any]) -> bool:
 
 
 def _lines(
-    axes: "Axes", content: ReportContent, line: Callable[[Curves], tuple[Any, Any] | None]
+    axes: "Axes",
+    content: ReportContent,
+    line: Callable[[Curves], tuple[Any, Any] | None],
+    *,
+    steps: Literal["default", "steps-pre"] = "default",
 ) -> None:
     for place, version in enumerate(content.results.versions):
         found = line(content.curves[version]) if version in content.curves else None
         if found is not None:
-            axes.plot(*found, label=f"version {version}", **series_style(place))
+            axes.plot(*found, label=f"version {version}", drawstyle=steps, **series_style(place))
 
 
 def _unit_square(axes: "Axes", x_label: str, y_label: str) -> None:
@@ -192,7 +196,15 @@ def _histogram(axes: "Axes", histogram: NumberHistogram, place: int) -> None:
         return
     _bars(axes, histogram, 0, MUTED, label="label 0")
     _bars(axes, histogram, 1, series_color(place) if place else INK, label="label 1")
-    axes.legend(loc="upper right", ncols=2, fontsize=9, handlelength=1.2, borderpad=0)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.98),  # above, beside the title
+        borderaxespad=0.0,
+        borderpad=0.2,
+        ncols=2,
+        fontsize=9,
+        handlelength=1.2,
+    )
 
 
 def _bars(

@@ -169,4 +169,4 @@ def by_chance(num_slices: int, level: float) -> str:
     expected = round(num_slices * (1 - level))
     if not expected:
         return ""
-    return f" Of so many, about {expected} would seem to change if none did."
+    return f" Of {num_slices} slices, about {expected} would seem to change if none did."

@@ -1,21 +1,24 @@
 """The summary that an evaluation prints at its end: verdict, metrics, differences, worst slices."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from pipelines.report.comparison import Comparison, Effect, comparisons
 from pipelines.report.content import ReportContent
-from pipelines.report.gate_view import headline
+from pipelines.report.gate_view import headline, reasons
 from pipelines.report.highlights import SliceHighlights, highlights
 from pipelines.report.metric_groups import main_metrics
 from pipelines.report.metric_table import Cell, comparison_cells
 from pipelines.report.number_format import counted, printable
 from pipelines.report.row_problems import num_problem_rows, row_counts, small_slices
-from transforms.evaluation.verdict import Status, gravity
+from transforms.evaluation.verdict import gravity
 from transforms.metrics.directions import Direction
 
 _NAME_WIDTH = 38
 _NUMBER_WIDTH = 10
 _INTERVAL_WIDTH = 22
+_LINE_WIDTH = 100
+_INDENT = " " * 14
 _MAX_REASONS = 3
 _MAX_SLICES = 3
 _BETTER_BY = {Direction.HIGHER: " (more is better)", Direction.LOWER: " (less is better)"}
@@ -61,10 +64,17 @@ def _verdicts(content: ReportContent) -> Iterator[str]:
     yield ""
     for each in sorted(content.verdict.candidates, key=lambda each: -gravity(each.status)):
         yield f"{each.status.value:<13} {headline(content.verdict, each)}"
-        reasons = () if each.status is Status.PASS else each.reasons
-        yield from (f"{'':13} {printable(reason)}" for reason in reasons[:_MAX_REASONS])
-        if len(reasons) > _MAX_REASONS:
-            yield f"{'':13} and {counted(len(reasons) - _MAX_REASONS, 'more reason')}"
+        said = reasons(each)
+        for reason in said[:_MAX_REASONS]:
+            yield from _wrapped(reason)
+        if len(said) > _MAX_REASONS:
+            yield f"{_INDENT}and {counted(len(said) - _MAX_REASONS, 'more reason')}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, _LINE_WIDTH, initial_indent=_INDENT, subsequent_indent=f"{_INDENT}  "
+    )
 
 
 def _candidate(

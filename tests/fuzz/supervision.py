@@ -12,16 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE_SECS = 60.0  # of one case, the start of the process included
+_WORKER = (sys.executable, "-m", "tests.fuzz.worker")
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Cases [first, end) of a corpus, for one process."""
-
-    corpus: str
-    first: int
-    end: int
+Case = tuple[str, int]  # a corpus, and the number of a case
 
 
 @dataclass
@@ -39,16 +33,34 @@ class Findings:
     faults: list[str] = field(default_factory=list)
 
 
-def run_cases(chunks: Sequence[Chunk], model: str, scratch: Path, num_processes: int) -> Findings:
-    """Runs all cases, some chunks at a time."""
+def run_cases(
+    chunks: Sequence[Sequence[Case]],
+    model: str,
+    scratch: Path,
+    *,
+    num_processes: int,
+    patience_secs: float = 100.0,
+    worker: Sequence[str] = _WORKER,
+) -> Findings:
+    """Runs all cases, each chunk in a process of its own, and some of them at a time.
+
+    Args:
+        chunks: The cases.
+        model: Base path of the model that data are given to.
+        scratch: A directory for whatever they write.
+        num_processes: How many chunks run at a time.
+        patience_secs: How long a case may take, the start of its process included.
+        worker: The command that runs cases.
+    """
     findings = Findings()
     lock = threading.Lock()
 
     def run(index: int) -> None:
-        chunk = chunks[index]
-        while chunk.first < chunk.end:
-            found, first = _run_process(chunk, model, scratch / str(index))
-            chunk = Chunk(chunk.corpus, first, chunk.end)
+        left = list(chunks[index])
+        while left:
+            command = [*worker, model, str(scratch / str(index)), json.dumps(left)]
+            found = _run_process(left, command, scratch / f"{index}.stderr", patience_secs)
+            left = left[found.num_cases :]
             with lock:
                 findings.num_cases += found.num_cases
                 findings.outcomes += found.outcomes
@@ -59,31 +71,30 @@ def run_cases(chunks: Sequence[Chunk], model: str, scratch: Path, num_processes:
     return findings
 
 
-def _run_process(chunk: Chunk, model: str, scratch: Path) -> tuple[Findings, int]:
-    """Runs cases until one ends the process, or hangs; returns the first one that is left."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    arguments = [model, str(scratch), chunk.corpus, str(chunk.first), str(chunk.end)]
-    stderr = scratch.with_suffix(".stderr")
-    with stderr.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.worker", *arguments],
-            cwd=_ROOT,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+def _run_process(
+    cases: Sequence[Case], command: Sequence[str], stderr: Path, patience_secs: float
+) -> Findings:
+    """Runs cases until one ends the process, or hangs."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    reader = threading.Thread(target=_read, args=(process, lines))
-    reader.start()
-    findings, running = _collect(lines, chunk)
-    process.kill()
-    code = process.wait()
-    reader.join()
-    if running < chunk.end:
+    with (
+        stderr.open("w") as errors,
+        subprocess.Popen(
+            command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        reader = threading.Thread(target=_read, args=(process, lines))
+        reader.start()
+        findings = _collect(lines, cases, patience_secs)
+        process.kill()
+        reader.join()
+    if findings.num_cases < len(cases):
+        corpus, number = cases[findings.num_cases]
         findings.num_cases += 1
         tail = stderr.read_text(errors="replace")[-3000:]
-        findings.faults.append(f"{chunk.corpus} {running}: hang or crash ({code}): {tail}")
-    return findings, running + 1
+        findings.faults.append(
+            f"{corpus} {number}: hang or crash (exit code {process.returncode}): {tail}"
+        )
+    return findings
 
 
 def _read(process: subprocess.Popen[str], lines: "queue.SimpleQueue[str]") -> None:
@@ -93,22 +104,21 @@ def _read(process: subprocess.Popen[str], lines: "queue.SimpleQueue[str]") -> No
     lines.put("")
 
 
-def _collect(lines: "queue.SimpleQueue[str]", chunk: Chunk) -> tuple[Findings, int]:
-    """Returns what is told, and the case after which nothing was."""
-    findings, running = Findings(), chunk.first
-    while running < chunk.end:
+def _collect(
+    lines: "queue.SimpleQueue[str]", cases: Sequence[Case], patience_secs: float
+) -> Findings:
+    """Returns what is told of the cases, up to the first of which nothing is."""
+    findings = Findings()
+    for corpus, number in cases:
         try:
-            line = lines.get(timeout=_PATIENCE_SECS)
+            line = lines.get(timeout=patience_secs)
         except queue.Empty:
             break
         if not line:
             break
         told = json.loads(line)
+        findings.num_cases += 1
+        findings.outcomes.update(f"{corpus}: {each}" for each in told.get("outcomes", ()))
         if "fault" in told:
-            findings.faults.append(f"{chunk.corpus} {told['case']}: {told['fault']}")
-        if "outcomes" in told:
-            findings.outcomes.update(f"{chunk.corpus}: {each}" for each in told["outcomes"])
-        if "outcomes" in told or "fault" in told:
-            findings.num_cases += 1
-            running = told["case"] + 1
-    return findings, running
+            findings.faults.append(f"{corpus} {number}: {told['fault']}")
+    return findings

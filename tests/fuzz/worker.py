@@ -1,8 +1,8 @@
 """Runs cases one after another, in a process that may be lost.
 
-python -m tests.fuzz.worker MODEL SCRATCH CORPUS FIRST END
+python -m tests.fuzz.worker MODEL SCRATCH '[["parquet", 0], ["models", 7]]'
 
-A line of JSON before and after each case, so that whoever reads them knows which one ends the process.
+A line of JSON after each case, so that whoever reads them knows which one ends the process.
 """
 
 import faulthandler
@@ -15,23 +15,22 @@ from pathlib import Path
 _MAX_DATA_BYTES = 6 << 30  # more than any good file here needs, TensorFlow included
 
 
-def main(model: str, scratch: str, corpus: str, first: str, end: str) -> None:
-    """Runs cases [first, end) of a corpus."""
+def main(model: str, scratch: str, cases: str) -> None:
+    """Runs cases, each a corpus and a number."""
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_DATA_BYTES, _MAX_DATA_BYTES))
     from tests.fuzz.cases import DataCases
     from tests.fuzz.model_cases import ModelCases
 
-    cases = (ModelCases if corpus == "models" else DataCases)(model, Path(scratch))
-    for number in range(int(first), int(end)):
-        _tell(corpus=corpus, case=number)
+    data, models = DataCases(model, Path(scratch)), ModelCases(model, Path(scratch))
+    for corpus, number in json.loads(cases):
         try:
-            outcomes = list(cases.run(corpus, number))
+            outcomes = list((models if corpus == "models" else data).run(corpus, number))
         except BaseException:  # noqa: BLE001 - told
-            _tell(corpus=corpus, case=number, fault=traceback.format_exc())
+            _tell(fault=traceback.format_exc())
         else:
-            _tell(corpus=corpus, case=number, outcomes=outcomes)
-    cases.close()
+            _tell(outcomes=outcomes)
+    data.close()
 
 
 def _tell(**facts) -> None:

@@ -6,6 +6,17 @@ import pyarrow as pa
 import pytest
 
 from pipelines import demo, demo_data, demo_models
+from pipelines.evaluation_outcome import EvaluationOutcome
+from transforms.evaluation.results import EvaluationResults
+
+_OUTCOME = EvaluationOutcome(
+    output="evaluation",
+    results=EvaluationResults(
+        model_name="visits", baseline=1, candidates=(2, 3), slices=(), metrics=()
+    ),
+    verdict=None,
+    lines=("  report  evaluation/report.html",),
+)
 
 
 @pytest.fixture(name="quick_demo")
@@ -28,6 +39,7 @@ def _quick_demo(monkeypatch):
     monkeypatch.setattr(demo.precompute, "run", lambda _options: None)
     monkeypatch.setattr(demo.precompute, "summary", lambda _report: "done")
     monkeypatch.setattr(demo, "_read_sorted", lambda _output: predictions)
+    monkeypatch.setattr(demo.evaluate, "run", lambda _options: _OUTCOME)
 
 
 @pytest.mark.usefixtures("quick_demo")
@@ -36,5 +48,14 @@ def test_steps_are_numbered_in_order(tmp_path, capsys):
     demo.run_demo(str(tmp_path))
     lines = capsys.readouterr().out.splitlines()
     steps = [match for line in lines if (match := re.match(r"(\d)\. (\S+)", line))]
-    assert [int(step[1]) for step in steps] == [1, 2, 3, 4, 5]
+    assert [int(step[1]) for step in steps] == [1, 2, 3, 4, 5, 6]
     assert [step[2] for step in steps[2:4]] == ["python", "python"]
+
+
+@pytest.mark.usefixtures("quick_demo")
+def test_it_shows_the_command_of_the_evaluation_the_report_and_the_exit_code(tmp_path, capsys):
+    demo.run_demo(str(tmp_path))
+    printed = capsys.readouterr().out
+    assert "python run_pipeline.py evaluate --model_base_path=" in printed
+    assert "  report  evaluation/report.html" in printed
+    assert "   exit code 0" in printed

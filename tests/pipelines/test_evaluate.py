@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +18,7 @@ from tests.evaluation_jobs import (
     save_versions,
     write_data,
 )
-from tests.models import call_model, save_classes
+from tests.models import call_model, save_choosy, save_classes
 
 ALL = ()
 
@@ -201,6 +203,79 @@ def test_rows_that_fail_are_counted(base_path, data, tmp_path):
     for version in (1, 2):
         assert found["inference_errors", "", version, False, ALL]["value"] == 2
         assert found["auc", "", version, False, ALL]["rows"] == table.num_rows - 2
+
+
+def test_rows_that_one_version_fails_at_count_for_none(tmp_path):
+    """The version that fails on hard rows does not look better for it."""
+    base_path = tmp_path / "models"
+    save_choosy(base_path, 1, limit=100.0)
+    save_choosy(base_path, 2, limit=2.0)
+    table = labelled_table()
+    first = table["features"].combine_chunks().flatten().to_numpy().reshape(-1, 4)[:, 0]
+    num_failed = int((first >= 2).sum())
+    assert num_failed > 10
+    data = write_data(tmp_path / "data", table)
+    output = tmp_path / "out"
+    flags = ["--baseline=1", "--candidate=2", "--on_error=dead_letter", "--max_batch_size=64"]
+    assert evaluate(base_path, data, output, *flags) == 0
+    found = _metrics(output)
+    assert found["inference_errors", "", 1, False, ALL]["value"] == 0
+    assert found["inference_errors", "", 2, False, ALL]["value"] == num_failed
+    assert found["nan_scores", "", 2, False, ALL]["value"] == num_failed
+    assert found["valid_rows", "", 1, False, ALL]["value"] == table.num_rows - num_failed
+    kept = first < 2
+    expected = roc_auc_score(table["label"].to_numpy()[kept], first[kept])
+    assert found["auc", "", 1, False, ALL]["value"] == pytest.approx(expected, abs=1e-9)
+    letters = pq.read_table(output / "_dead_letters")
+    assert sorted(set(letters["model_version"].to_pylist())) == [2]
+    assert letters.num_rows == num_failed
+
+
+def test_too_many_failures_end_the_job(tmp_path, capsys):
+    base_path = tmp_path / "models"
+    save_choosy(base_path, 1, limit=2.0)
+    data = write_data(tmp_path / "data")
+    output = tmp_path / "out"
+    flags = ["--candidate=1", "--on_error=dead_letter", "--max_failed_fraction=0.001"]
+    assert evaluate(base_path, data, output, *flags) == 1
+    assert "more than --max_failed_fraction=0.001 allows" in capsys.readouterr().err
+    assert not (output / "metrics.json").exists()
+
+
+def test_a_row_that_fails_ends_the_job_with_its_place(tmp_path, capsys):
+    base_path = tmp_path / "models"
+    save_choosy(base_path, 1, limit=100.0)
+    table = labelled_table()
+    values = table["features"].combine_chunks().flatten().to_numpy().copy()
+    values[4 * 2500] = 1000.0
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values), 4)
+    index = table.schema.get_field_index("features")
+    data = write_data(tmp_path / "data", table.set_column(index, "features", column))
+    output = tmp_path / "out"
+    assert evaluate(base_path, data, output, "--candidate=1", "--unit_rows=400") == 1
+    error = capsys.readouterr().err
+    assert "part-02.parquet" in error
+    assert "the first is too large" in error
+    assert not (output / "states").exists()
+    assert not (output / "_job").exists()
+
+
+def stop_here(batch):
+    """Sends Ctrl-C while the data is read."""
+    if 2500 in batch.column("id").to_pylist():
+        os.kill(os.getpid(), signal.SIGINT)
+    return batch
+
+
+def test_ctrl_c_leaves_nothing_half_done(base_path, data, tmp_path, capsys):
+    output = tmp_path / "out"
+    flags = ["--baseline=1", "--candidate=2", "--unit_rows=400", "--example_key=id"]
+    stop = f"--preprocess={__name__}:stop_here"
+    assert evaluate(base_path, data, output, *flags, stop) == 130
+    assert "stopped: SIGINT" in capsys.readouterr().err
+    assert not (output / "metrics.json").exists()
+    assert not (output / "states").exists()
+    assert evaluate(base_path, data, output, *flags) == 0
 
 
 def test_rows_that_cannot_be_evaluated_are_counted(base_path, tmp_path):

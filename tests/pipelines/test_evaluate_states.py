@@ -1,12 +1,16 @@
 """States are the same bytes however rows are spread; and saved predictions stand for models."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
+import pyarrow.dataset as ds
 import pytest
 
 from pipelines.cli import main
 from servable_core.errors import DataLossError, NotFoundError
+from tests.datasets import write_parquet
 from tests.evaluation_jobs import evaluate, save_versions, write_data
 from transforms.evaluation.finalise import evaluation_results
 from transforms.evaluation.state_files import read_states
@@ -25,13 +29,29 @@ def _root(tmp_path_factory):
     root = tmp_path_factory.mktemp("states")
     save_versions(root / "ctr", (1, 2))
     data = write_data(root / "data")
-    for name, unit_rows in (("few", "1_000_000"), ("many", "400")):
-        flags = [f"--unit_rows={unit_rows}", "--key=id", f"--passthrough={COLUMNS}"]
-        models = [f"--model_base_path={root}/ctr", "--model_version=all"]
-        output = f"--output={root}/{name}"
-        assert main(["precompute", *models, f"--input={data}", output, *flags]) == 0
+    models = [f"--model_base_path={root}/ctr", "--model_version=all", f"--input={data}"]
+    flags = ["--key=id", f"--passthrough={COLUMNS}"]
+    assert main(["precompute", *models, *flags, f"--output={root}/few"]) == 0
+    shutil.copytree(root / "few", root / "many")
+    for version, file_rows in ((1, 333), (2, 500)):
+        _cut(root / f"many/model_name=ctr/model_version={version}", file_rows)
     (root / "eval.yaml").write_text(CONFIG)
     return root
+
+
+def _cut(directory, file_rows):
+    """Writes the rows of a directory as files of that many rows, in an order of its own."""
+    table = ds.dataset(str(directory)).to_table()
+    shutil.rmtree(directory)
+    random = np.random.default_rng(file_rows)
+    shuffled = table.take(random.permutation(table.num_rows))
+    num_files = -(-table.num_rows // file_rows)
+    write_parquet(
+        shuffled,
+        directory,
+        [min(file_rows, table.num_rows - index * file_rows) for index in range(num_files)],
+        100,
+    )
 
 
 def _evaluate_saved(root, output, predictions, *flags):

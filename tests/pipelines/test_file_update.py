@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.file_update import FileUpdate, read_whole, update_file
 from servable_core.errors import InvalidArgumentError, NotFoundError
+from tests import memory_file_system as memory
 
 _NOT_YET_SECS = 0.2
 _AT_LAST_SECS = 30
@@ -82,3 +83,16 @@ def test_line_ends_stay(tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(NotFoundError, match="no list at"):
         _update(tmp_path / "list", str)
+
+
+def test_in_a_store():
+    """There are no locks there, but an object is replaced as a whole, and the former one kept."""
+    memory.put("mem://update/list", b"a\r\n")
+    for end in ("", ".2"):
+        update = _update("mem://update/list", lambda text: text + "b")
+        assert update.backup == f"mem://update/list.bak{end}"
+    assert memory.content("mem://update/list") == b"a\r\nbb"
+    assert memory.content("mem://update/list.bak") == b"a\r\n"
+    assert memory.content("mem://update/list.bak.2") == b"a\r\nb"
+    with pytest.raises(NotFoundError, match="no list at mem://update/other"):
+        _update("mem://update/other", str)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from pipelines import model_survey
-from pipelines.model_survey import PATIENCE_SECS, pinned_structures, survey_models
+from pipelines.model_survey import PATIENCE_SECS, survey_models, survey_versions
 from servable_core.config import ModelConfig, ServerConfig
 from servable_core.lifecycle import ServableId
 from servable_core.lifecycle.servable_state import ManagerState
@@ -96,8 +96,7 @@ def test_pinned_versions_are_read_whatever_they_lack(tmp_path):
     for version in (1, 2):
         save_linear(tmp_path / "m", version)
     (tmp_path / "m/2/saved_model.pb").unlink()
-    pinned = pinned_structures("m", {v: f"{tmp_path}/m/{v}" for v in (1, 2)})
-    (survey,) = survey_models(pinned)
+    survey = survey_versions("m", {v: f"{tmp_path}/m/{v}" for v in (1, 2)})
     assert list(survey.structures) == [1]
     assert "is not a complete SavedModel" in str(survey.status.versions[0].error)
 
@@ -187,3 +186,38 @@ def test_a_version_that_hangs_concerns_itself_alone(survey_until_patience_ends):
     (survey,) = survey_until_patience_ends(files, ServableId("a", 1), model)
     assert _states(survey) == {1: ManagerState.AVAILABLE, 2: ManagerState.LOADING}
     assert list(survey.structures) == [1]
+
+
+_SURVEY_OF_A_STORE_THAT_HANGS = """
+import threading
+from pipelines import model_survey
+from servable_core.config import ModelConfig, ServerConfig
+from servable_core.sources import AllVersions
+from servable_core.testing import FakeFileSystem
+
+class HangingFileSystem(FakeFileSystem):
+    def list_files(self, directory):
+        if directory == "/a/2":
+            threading.Event().wait()
+        return super().list_files(directory)
+
+files = HangingFileSystem()
+for version in (1, 2):
+    files.write(f"/a/{version}/words.csv")
+model_survey.PATIENCE_SECS = 0.5
+a = ModelConfig(name="a", base_path="/a", platform="lookup_table", versions=AllVersions())
+(survey,) = model_survey.survey_models(ServerConfig(models=(a,)), file_system=files)
+print(list(survey.structures))
+"""
+
+
+def test_the_process_ends_though_a_store_hangs():
+    """Python waits at its end for the threads of all pools: none of them may hang."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SURVEY_OF_A_STORE_THAT_HANGS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr) == ("[1]\n", "")

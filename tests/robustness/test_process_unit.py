@@ -1,18 +1,22 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipelines.options import PrecomputeOptions
 from servable_core.errors import DataLossError
 from servable_core.runtime.clock import SystemClock
 from servable_core.testing.fake_clock import FakeClock
-from tests.datasets import write_tfrecord
+from tests.datasets import write_parquet, write_tfrecord
 from tests.models import save_linear
 from transforms import model_stage
 from transforms import process_unit as process_unit_module
+from transforms.byte_budget import ByteBudget
 from transforms.execution import ExecutionOptions
 from transforms.job_state import JobCounters, JobState
 from transforms.planning import make_plan
@@ -39,7 +43,7 @@ def _job(request, tmp_path):
     yield from _open_job(path, save_linear(tmp_path / "m", 1), tmp_path / "out")
 
 
-def _open_job(path, model, output):
+def _open_job(path, model, output, **more):
     execution = ExecutionOptions(max_batch_size=_BATCH_ROWS)
     options = PrecomputeOptions(
         model_base_path=model.rpartition("/")[0],
@@ -47,6 +51,7 @@ def _open_job(path, model, output):
         output=str(output),
         key="id",
         execution=execution,
+        **more,
     )
     plan = make_plan(options.plan_request(), execution)
     with WorkerCore(WorkerCoreConfig(models=plan.models, execution=execution)) as core:
@@ -83,6 +88,44 @@ class TestRowsReadAreRowsWritten:
         receipt = process_unit(job.plan.units[0], job)
         assert receipt.rows_read == _NUM_ROWS
         assert [each.rows for each in receipt.files] == [_NUM_ROWS]
+
+
+class _RecordingBudget(ByteBudget):
+    """Notes the most that was ever held, and the largest claim."""
+
+    def __init__(self, max_bytes):
+        super().__init__(max_bytes)
+        self.most_held = self.largest = 0
+
+    def acquire(self, holder, num_bytes, on_wait=lambda: None):
+        is_granted = super().acquire(holder, num_bytes, on_wait)
+        self.most_held = max(self.most_held, self.held_bytes)
+        self.largest = max(self.largest, num_bytes)
+        return is_granted
+
+
+class TestBytesInFlight:
+    @pytest.mark.parametrize("max_bytes", [1, 2000, 1 << 30])
+    def test_units_share_one_budget(self, tmp_path, max_bytes):
+        """Units that run side by side all end, and hold no more than the budget and a batch each."""
+        numbers = np.arange(_NUM_ROWS)
+        features = np.ones((_NUM_ROWS, 4), np.float32) * numbers[:, None]
+        table = pa.table({"id": numbers, "features": list(features)})
+        write_parquet(table, tmp_path / "in", [25] * 4, 25)
+        model = save_linear(tmp_path / "m", 1)
+        for job in _open_job(f"{tmp_path}/in", model, tmp_path / "out", unit_rows=25):
+            job.core.in_flight = budget = _RecordingBudget(max_bytes)
+            with ThreadPoolExecutor(4) as pool:
+                receipts = pool.map(partial(process_unit, job=job), job.plan.units)
+                assert [each.rows_read for each in receipts] == [25] * 4
+            assert budget.held_bytes == 0
+            assert budget.most_held <= max_bytes + 4 * budget.largest
+
+    def test_a_unit_that_fails_gives_all_back(self, job):
+        """Its siblings can go on."""
+        with pytest.raises(DataLossError):
+            process_unit(job.plan.units[0], replace(job, preprocess=_without_first_row))
+        assert job.core.in_flight.held_bytes == 0
 
 
 class TestThreads:

@@ -107,6 +107,20 @@ class TestLetters:
         records = np.array([b"payload"], object)
         assert raw_record(InputBatch(columns=columns, records=records), 0) == b"payload"
 
+    def test_raw_records_of_damaged_text(self):
+        """Text that is not UTF-8, alone or in lists and structs, is kept as bytes."""
+        text = pa.array([b"\xff", b"x"]).view(pa.string())
+        lists = pa.ListArray.from_arrays([0, 2, 2], text)
+        structs = pa.StructArray.from_arrays([text, pa.array([1, 2])], ["t", "n"])
+        columns = pa.record_batch({"s": text, "v": lists, "u": structs})
+        octet = {"b64": "/w=="}
+        assert json.loads(raw_record(InputBatch(columns=columns), 0)) == {
+            "s": octet,
+            "v": [octet, "x"],
+            "u": {"t": octet, "n": 1},
+        }
+        assert json.loads(raw_record(InputBatch(columns=columns), 1))["s"] == "x"
+
     def test_file_of_letters(self, tmp_path):
         """One table for all kinds of letters."""
         read = BadRecord(

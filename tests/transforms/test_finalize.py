@@ -7,10 +7,11 @@ import pytest
 from servable_core.errors import DataLossError
 from tests import memory_file_system as memory
 from tests.robustness.plans import make_plan
+from transforms.dead_letters import dead_letters_path
 from transforms.finalize import SUCCESS_FILE, finalize
 from transforms.plan_files import write_plan
 from transforms.receipts import OutputFile, Receipt, part_path, write_receipt
-from transforms.storage import create_file, read_bytes
+from transforms.storage import create_file, delete_file, read_bytes
 
 _NUM_UNITS = 2
 _VERSIONS = (1, 2)
@@ -22,17 +23,17 @@ def _write_part(output, path, num_rows=20):
     return sink.written()
 
 
-def _commit(plan, unit, output):
+def _commit(plan, unit, output, *, num_bad=0):
     files = []
     for model in plan.models:
         path = part_path(model.name, model.version, unit.index, len(plan.units))
-        written = _write_part(output, path)
+        written = _write_part(output, path, 20 - num_bad)
         files.append(
             OutputFile(
                 model_name=model.name,
                 model_version=model.version,
                 path=path,
-                rows=20,
+                rows=20 - num_bad,
                 size_bytes=written.size_bytes,
                 sha256=written.sha256,
             )
@@ -46,6 +47,8 @@ def _commit(plan, unit, output):
         started_secs=1.0,
         ended_secs=2.0,
         peak_rss_bytes=1,
+        rows_failed=(num_bad,) * len(plan.models),
+        dead_letters={"bind": num_bad} if num_bad else {},
     )
     write_receipt(receipt, output)
 
@@ -91,3 +94,41 @@ class TestStrayParts:
         _write_part(output, f"model_name=ranker/model_version=1/{name}")
         finalize(plan, output)
         assert read_bytes(f"{output}/{SUCCESS_FILE}") is not None
+
+
+class TestDeadLetters:
+    @pytest.fixture(name="letters")
+    def _letters(self, plan, output):
+        """Returns the path of two letters, whose rows unit 1 has not written."""
+        _commit(plan, plan.units[1], output, num_bad=2)
+        path = f"{output}/{dead_letters_path(1, _NUM_UNITS)}"
+        _write_letters(output, path, 2)
+        return path
+
+    def test_as_many_as_receipts_say(self, plan, output, letters):
+        """Rows written and letters are the rows read, so the job is done."""
+        finalize(plan, output)
+        assert read_bytes(f"{output}/{SUCCESS_FILE}") is not None
+
+    @pytest.mark.parametrize("num_letters", [0, 1, 3])
+    def test_another_number(self, plan, output, letters, num_letters):
+        """Letters that went missing, or that nobody can explain, are told with their file."""
+        _write_letters(output, letters, num_letters)
+        with pytest.raises(
+            DataLossError, match=f"has {num_letters} dead letters.* says 2"
+        ) as caught:
+            finalize(plan, output)
+        for word in (letters, "delete", "_units/unit-00001.json", "--if_exists=resume"):
+            assert word in str(caught.value)
+        assert read_bytes(f"{output}/{SUCCESS_FILE}") is None
+
+    def test_no_file(self, plan, output, letters):
+        """A file of letters that is gone is as bad."""
+        delete_file(letters)
+        with pytest.raises(DataLossError, match="has 0 dead letters"):
+            finalize(plan, output)
+
+
+def _write_letters(output, path, num_letters):
+    with create_file(output, path) as sink:
+        pq.write_table(pa.table({"stage": ["bind"] * num_letters}), sink)

@@ -1,4 +1,4 @@
-"""The states of one unit's rows: read, predicted, measured; written is nothing."""
+"""The states of one unit's rows: read, predicted, measured; records that fail are put aside."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from transforms.dead_letters import dead_letters_path, write_dead_letters
 from transforms.evaluation.evaluation_rows import EvaluationRows
 from transforms.evaluation.evaluation_setup import EvaluationSetup
 from transforms.evaluation.model_rows import model_rows
@@ -16,7 +17,7 @@ from transforms.unit_job import UnitJob
 from transforms.unit_table import Unit
 
 # Rows that are measured at a time: many, for a step of numpy costs as much for few.
-_ROWS_PER_UPDATE = 65_536
+_ROWS_PER_UPDATE = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class RowMeasure:
 def evaluate_unit(unit: Unit, job: UnitJob, measure: RowMeasure) -> States:
     """Returns the states of a unit whose predictions its models make.
 
+    Records that fail are counted, and written as dead letters, where the plan allows them to.
+
     Raises:
         AbortedError: The job was stopped.
         Exception: Whatever reading, the models or a row that does not fit raised.
@@ -57,6 +60,9 @@ def evaluate_unit(unit: Unit, job: UnitJob, measure: RowMeasure) -> States:
     try:
         with closing(model_rows(unit, job, attempt)) as rows:
             states = measure.measure(rows)
+        if attempt.bad_records:
+            path = dead_letters_path(unit.index, len(job.plan.units))
+            write_dead_letters(job.output, path, attempt.bad_records)
     except BaseException:
         attempt.take_back()
         raise

@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from servable_core.errors import InvalidArgumentError
 from transforms.evaluation.failed_rows import FailedRows
+from transforms.evaluation.unmatched_rows import UnmatchedRows
 from transforms.metrics import EvaluationOptions, MetricFamily, RowMetric, Task
 from transforms.user_functions import import_function
 
-_TUPLES = ("versions", "class_names", "thresholds", "top_k", "quantiles")
+_TUPLES = ("versions", "num_saved_rows", "class_names", "thresholds", "top_k", "quantiles")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +20,7 @@ class EvaluationSetup:
     Attributes:
         model_name: The model.
         versions: Its versions, the baseline first.
+        num_saved_rows: Rows that were saved of each version; empty where models predict.
         task: What it predicts.
         num_classes: Of a multiclass task.
         class_names: In the order of the scores; empty where nobody has named them.
@@ -40,6 +42,7 @@ class EvaluationSetup:
     model_name: str
     versions: tuple[int, ...]
     task: Task
+    num_saved_rows: tuple[int, ...] = ()
     num_classes: int = 2
     class_names: tuple[str, ...] = ()
     is_labelled: bool = True
@@ -60,6 +63,11 @@ class EvaluationSetup:
     def failed_rows(self) -> FailedRows:
         """What counts the rows that have no prediction."""
         return FailedRows(num_versions=len(self.versions))
+
+    @property
+    def unmatched_rows(self) -> UnmatchedRows:
+        """What counts the saved rows that the baseline lacks."""
+        return UnmatchedRows(num_saved_rows=self.num_saved_rows)
 
     def options(self) -> EvaluationOptions:
         """Returns the options of the metrics.
@@ -86,6 +94,7 @@ class EvaluationSetup:
             row_metrics=tuple(each for each in own if isinstance(each, RowMetric)),
             families=(
                 self.failed_rows,
+                *((self.unmatched_rows,) if self.num_saved_rows else ()),
                 *(each for each in own if not isinstance(each, RowMetric)),
             ),
         )

@@ -54,6 +54,11 @@ class FailedRows:
         cells = np.arange(self.num_versions, dtype=np.int64)
         return {_STATE: Counters.of_rows(self._layout, _NAMES, cells, counts)}
 
+    def numbers(self, states: Mapping[str, Any]) -> list[int]:
+        """Returns for each version the rows that have no prediction."""
+        counts = states[_STATE].dense(_ALL_ROWS)
+        return [int(each.sum()) for each in counts]
+
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields `inference_errors` of all rows, and by stage what there is."""
         if slice_id != _ALL_ROWS:

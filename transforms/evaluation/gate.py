@@ -120,7 +120,7 @@ def _tested(
 ) -> RuleOutcome:
     between = _between(rule, case)
     status = Status.PASS if pro.is_shown else Status.FAIL if contra.is_shown else between
-    level = pro.level
+    level = contra.level if contra.is_shown or between is Status.PASS else pro.level
     is_open = status is Status.INCONCLUSIVE
     return replace(
         _measured(rule, case),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from transforms.evaluation import gate_reasons
@@ -59,6 +60,14 @@ class NoCase:
     slice: SliceKey = ALL_ROWS
     sub_key: str = ""
     num_rows: int | None = None
+
+
+class _Numbers(NamedTuple):
+    """What was measured of a metric; None where nothing was, or there is nothing to compare."""
+
+    candidate: MetricResult | None
+    baseline: MetricResult | None
+    difference: MetricResult | None
 
 
 class _NothingToJudgeError(Exception):
@@ -177,29 +186,37 @@ class GateCases:
             raise _NothingToJudgeError(
                 self._missing.suppressed_slice, gate_reasons.too_few_rows(self._slices[key])
             )
-        own = self._measured.value(metric, version, key, sub_key)
-        before = self._measured.value(metric, self._results.baseline, key, sub_key)
-        difference = self._measured.difference(metric, version, key, sub_key)
+        found = self._numbers(metric, version, key, sub_key)
+        candidate = self._defined(rule, version, key, found.candidate)
         if isinstance(rule.requirement, ValueLimits):
-            candidate = self._defined(rule, version, key, own)
             question = value_question(rule.requirement, candidate.estimate)
         else:
-            candidate = self._defined(rule, version, key, own)
             change = Change(
-                baseline=self._defined(rule, self._results.baseline, key, before).estimate,
+                baseline=self._defined(rule, self._results.baseline, key, found.baseline).estimate,
                 candidate=candidate.estimate,
-                difference=self._defined(rule, version, key, difference).estimate,
+                difference=self._defined(rule, version, key, found.difference).estimate,
             )
             question = self._change_question(rule, change)
-        is_alone = metric.is_paired or version == self._results.baseline
         return Case(
             slice=key,
             sub_key=sub_key,
             num_rows=candidate.num_rows,
             question=question,
-            baseline_value=None if is_alone or before is None else before.estimate.value,
+            baseline_value=_value(found.baseline),
             candidate_value=candidate.estimate.value,
-            delta=None if is_alone or difference is None else difference.estimate.value,
+            delta=_value(found.difference),
+        )
+
+    def _numbers(
+        self, metric: MeasuredMetric, version: int, key: SliceKey, sub_key: str
+    ) -> "_Numbers":
+        own = self._measured.value(metric, version, key, sub_key)
+        if metric.is_paired or version == self._results.baseline:
+            return _Numbers(own, None, None)
+        return _Numbers(
+            own,
+            self._measured.value(metric, self._results.baseline, key, sub_key),
+            self._measured.difference(metric, version, key, sub_key),
         )
 
     def _change_question(self, rule: GateRule, change: Change) -> Question:
@@ -223,3 +240,7 @@ class GateCases:
             reason = gate_reasons.not_defined(rule.metric, version, self._slices[key])
             raise _NothingToJudgeError(self._missing.undefined, reason)
         return found
+
+
+def _value(found: MetricResult | None) -> float | None:
+    return None if found is None else found.estimate.value

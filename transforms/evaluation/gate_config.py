@@ -14,7 +14,7 @@ gate:
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -32,6 +32,7 @@ from transforms.evaluation.gate_rules import (
     SliceSelector,
     ValueLimits,
 )
+from transforms.evaluation.measured_metrics import compares_by_itself
 from transforms.evaluation.section_values import (
     checked_keys,
     enum_value,
@@ -41,6 +42,7 @@ from transforms.evaluation.section_values import (
 from transforms.evaluation.slices import value_name
 from transforms.evaluation.verdict import Severity, Status
 from transforms.metrics.directions import Direction
+from transforms.metrics.metric_catalogue import metric_facts
 
 
 class Multiplicity(Enum):
@@ -180,14 +182,23 @@ def _parse_rule(place: str, entry: Any, mode: Mode, used: dict[str, int]) -> Gat
         if direction is None
         else enum_value(f"{place}: direction", Direction, direction),
     )
+    _check_metric(rule)
     rule_id = given.get("id")
     named = _own_id(rule, used) if rule_id is None else text_value(f"{place}: id", rule_id)
-    return _with_id(rule, named)
+    return replace(rule, rule_id=named)
 
 
-def _with_id(rule: GateRule, rule_id: str) -> GateRule:
-    values = {each.name: getattr(rule, each.name) for each in fields(rule)}
-    return GateRule(**{**values, "rule_id": rule_id})
+def _check_metric(rule: GateRule) -> None:
+    """Checks what is known of our own metrics before they are measured."""
+    if rule.needs_baseline and compares_by_itself(rule.metric):
+        raise InvalidArgumentError(
+            f"{rule.metric} compares versions by itself, so it has no {rule.test_name}; give it a value: {{max: ...}}"
+        )
+    facts = metric_facts(rule.metric)
+    if rule.is_oriented and rule.direction is None and facts.description and not facts.direction:
+        raise InvalidArgumentError(
+            f"neither more nor less of {rule.metric} is better; give a direction: one of {', '.join(each.value for each in Direction)}, or a change: {{min: ..., max: ...}}"
+        )
 
 
 def _own_id(rule: GateRule, used: dict[str, int]) -> str:

@@ -205,6 +205,21 @@ class GateRule:
             raise InvalidArgumentError(
                 f"on: {self.on.value} goes with one limit, but there are {self._num_limits}; make two rules of it"
             )
+        if self.direction is not None and not self.is_oriented:
+            raise InvalidArgumentError(
+                f"direction: {self.direction.value} says nothing here, as nothing is asked about better or worse; leave it out"
+            )
+
+    @property
+    def is_oriented(self) -> bool:
+        """Whether it is about better and worse."""
+        match self.requirement:
+            case ValueLimits():
+                return False
+            case ChangeLimits() as limits:
+                return limits.is_oriented
+            case Comparison():
+                return True
 
     @property
     def _num_limits(self) -> int:
@@ -226,7 +241,7 @@ class GateRule:
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether it compares; metrics that themselves compare need a baseline besides."""
+        """Whether it is about a change; metrics that compare by themselves need a baseline too."""
         return not isinstance(self.requirement, ValueLimits)
 
 

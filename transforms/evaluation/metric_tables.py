@@ -18,7 +18,7 @@ METRICS_TABLE = "metrics.parquet"
 METRICS_FILE = "metrics.json"
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 _SCHEMA_NAME = "eval.metrics/1"
-_MAX_SLICES_IN_JSON = 100
+_MAX_SLICES_IN_JSON = 20
 _COLUMNS = pa.schema(
     [
         ("model", pa.string()),
@@ -56,8 +56,14 @@ def write_metrics(
     """
     write_bytes(output, f"{output}/{METRICS_TABLE}", _parquet(results, level))
     document = {**metrics_document(results, level), "facts": dict(facts)}
-    content = json.dumps(document, indent=2, sort_keys=True)
-    write_bytes(output, f"{output}/{METRICS_FILE}", content.encode() + b"\n")
+    write_bytes(output, f"{output}/{METRICS_FILE}", _json(document).encode())
+
+
+def _json(document: dict[str, Any]) -> str:
+    """Returns a document with a line for each metric, for diffs and for people."""
+    metrics = ",\n".join(json.dumps(each, sort_keys=True) for each in document.pop("metrics"))
+    rest = json.dumps(document, indent=1, sort_keys=True).removesuffix("\n}")
+    return f'{rest},\n "metrics": [\n{metrics}\n ]\n}}\n'
 
 
 def metrics_table(results: EvaluationResults, metrics: Sequence[MetricResult], level: float) -> Any:

@@ -13,7 +13,9 @@ class PredictedRows:
         columns: Of the data: labels, weights, keys and what slices are made of, among others.
         outputs: For each version its outputs, as many rows in the same order, nulls where it has
             none; None where it has none of all of them.
+        num_found: For each version the rows of it that were found, where they were looked for.
     """
 
     columns: pa.RecordBatch
     outputs: tuple[pa.RecordBatch | None, ...]
+    num_found: tuple[int, ...] = ()

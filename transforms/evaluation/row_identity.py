@@ -13,7 +13,7 @@ from transforms.evaluation.single_values import single_values
 from transforms.evaluation.slice_values import value_names
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
 from transforms.metrics import key_blocks
-from transforms.metrics.array_types import Integers
+from transforms.metrics.array_types import Booleans, Integers
 from transforms.metrics.key_blocks import hash_keys
 
 SOURCE_KEY = (SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN)
@@ -73,6 +73,35 @@ def key_numbers(columns: pa.RecordBatch, key: Sequence[str]) -> NDArray[np.uint6
         return hash_keys(_places(columns))
     (name,) = key
     return hash_keys(_keys(columns, name, "--example_key"))
+
+
+def same_keys(some: pa.RecordBatch, others: pa.RecordBatch, key: Sequence[str]) -> Booleans:
+    """Returns for each row whether both have the same key; null is a key like any other.
+
+    Args:
+        some: Rows with the columns of the key.
+        others: As many, with those columns in whatever type a file has them.
+        key: One column, or file and row number.
+    """
+    is_same = np.ones(some.num_rows, dtype=bool)
+    pairs = zip(_key_values(some, key), _key_values(others, key), strict=True)
+    for one, other in pairs:
+        is_same &= _same_values(one, other).to_numpy(zero_copy_only=False)
+    return is_same
+
+
+def _key_values(columns: pa.RecordBatch, key: Sequence[str]) -> tuple[pa.Array, ...]:
+    if tuple(key) == SOURCE_KEY:
+        return _source(columns)
+    (name,) = key
+    return (_keys(columns, name, "--example_key"),)
+
+
+def _same_values(one: pa.Array, other: pa.Array) -> pa.BooleanArray:
+    if one.type != other.type:
+        one, other = one.cast(pa.string()), other.cast(pa.string())
+    both_null = pc.and_(one.is_null(), other.is_null())
+    return pc.or_(both_null, pc.equal(one, other).fill_null(False))
 
 
 def _source(columns: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:

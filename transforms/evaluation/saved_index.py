@@ -1,30 +1,44 @@
 """Finds rows of a version by their keys, for rows that are not where those of the baseline are."""
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from servable_core.errors import InvalidArgumentError
-from transforms.evaluation.row_identity import key_numbers
-from transforms.evaluation.saved_parts import PartCache, read_part
+from transforms.evaluation.row_identity import key_numbers, same_keys
+from transforms.evaluation.saved_parts import ROWS_PER_PIECE, PartCache, read_part
 from transforms.evaluation.saved_versions import SavedVersion
 from transforms.metrics.array_types import Integers
 
 _MAX_INDEXES = 8
+_NOT_THERE = -1
+
+
+class FoundRows(NamedTuple):
+    """Rows that were looked for by their keys.
+
+    Attributes:
+        rows: One for each key, nulls where a key is not there; None if no key is there.
+        num_found: Keys that are there.
+    """
+
+    rows: pa.RecordBatch | None
+    num_found: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SavedIndex:
     """Where each key of a version is: 20 bytes a row.
 
-    Keys are known by 64 bits; the chance that any two of 100 million texts agree is 1 in 3,700.
+    Hashes find a key; the keys themselves, read again, tell whether it is the one.
 
     Attributes:
         version: The version.
@@ -69,51 +83,74 @@ class SavedIndex:
         return found
 
     def _check_unique(self) -> None:
-        twice = np.flatnonzero(self.hashes[1:] == self.hashes[:-1])
+        for distance in itertools.count(1):
+            alike = np.flatnonzero(self.hashes[distance:] == self.hashes[:-distance])
+            if not alike.size:
+                return
+            for start in range(0, alike.size, ROWS_PER_PIECE):
+                self._check_pairs(alike[start : start + ROWS_PER_PIECE], distance)
+
+    def _check_pairs(self, positions: Integers, distance: int) -> None:
+        """Checks that keys of one hash are different ones."""
+        some = self._rows_at(positions, self.key)
+        twice = np.flatnonzero(
+            same_keys(some, self._rows_at(positions + distance, self.key), self.key)
+        )
         if not twice.size:
             return
-        first, second = (self._place(int(twice[0]) + step) for step in (0, 1))
+        position = int(positions[twice[0]])
+        value = ":".join(str(each[int(twice[0])].as_py()) for each in some.columns)
+        first, second = self._place(position), self._place(position + distance)
         raise InvalidArgumentError(
-            f"version {self.version.version}: key {self._value(int(twice[0]))} comes twice ({first} and {second}), so rows cannot be matched by {','.join(self.key)}; give another --example_key"
+            f"version {self.version.version}: key {value} comes twice ({first} and {second}), so rows cannot be matched by {','.join(self.key)}; give another --example_key"
         )
 
     def _place(self, position: int) -> str:
         part = self.version.parts[self.parts[position]]
         return f"row {self.rows[position]} of {part.path}"
 
-    def _value(self, position: int) -> str:
-        part = self.cache.read(self.version.parts[self.parts[position]], self.key)
-        row = part.slice(int(self.rows[position]), 1)
-        return ":".join(str(each[0].as_py()) for each in row.columns)
-
-    def take(self, keys: pa.RecordBatch, outputs: Sequence[str]) -> pa.RecordBatch | None:
-        """Returns outputs of the rows with some keys, nulls where a key is not there.
+    def take(self, keys: pa.RecordBatch, outputs: Sequence[str]) -> FoundRows:
+        """Returns outputs of the rows with some keys.
 
         Args:
             keys: Rows with the columns of the key.
             outputs: The columns wanted.
-
-        Returns:
-            None if no key is there.
         """
-        wanted = key_numbers(keys, self.key)
-        positions = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
-        is_found = self.hashes[positions] == wanted
+        positions = self._find(keys)
+        is_found = positions != _NOT_THERE
         if not is_found.any():
-            return None
+            return FoundRows(None, 0)
         found = self._rows_at(positions[is_found], outputs)
         places = np.ma.masked_array(np.cumsum(is_found) - 1, mask=~is_found)
-        return found.take(pa.array(places))
+        return FoundRows(found.take(pa.array(places)), found.num_rows)
+
+    def _find(self, keys: pa.RecordBatch) -> Integers:
+        """Returns the position of each key."""
+        wanted = key_numbers(keys, self.key)
+        found = np.full(len(wanted), _NOT_THERE)
+        rows = np.argsort(wanted)  # in order they are found twice as fast
+        positions = np.searchsorted(self.hashes, wanted[rows]).astype(np.int64)
+        while True:
+            within = np.minimum(positions, len(self.hashes) - 1)
+            is_alike = (positions == within) & (self.hashes[within] == wanted[rows])
+            rows, positions = rows[is_alike], positions[is_alike]
+            if not rows.size:
+                return found
+            candidates = self._rows_at(positions, self.key)
+            is_same = same_keys(candidates, keys.take(pa.array(rows)), self.key)
+            found[rows[is_same]] = positions[is_same]
+            # Another key with the same hash: the next with it may be the one.
+            rows, positions = rows[~is_same], positions[~is_same] + 1
 
     def _rows_at(self, positions: Integers, outputs: Sequence[str]) -> pa.RecordBatch:
         """Returns the rows at positions of the index, from each file together."""
-        parts = self.parts[positions]
-        order = np.argsort(parts, kind="stable")
-        pieces = []
-        for index in np.unique(parts):
-            rows = self.rows[positions[order][parts[order] == index]]
-            part = self.cache.read(self.version.parts[index], outputs)
-            pieces.append(part.take(pa.array(rows)))
+        order = np.argsort(self.parts[positions], kind="stable")
+        in_order = positions[order]
+        parts, starts = np.unique(self.parts[in_order], return_index=True)
+        pieces = [
+            self.cache.read(self.version.parts[part], outputs).take(pa.array(self.rows[own]))
+            for part, own in zip(parts, np.split(in_order, starts[1:]), strict=True)
+        ]
         back = np.empty_like(order)
         back[order] = np.arange(order.size)
         return pa.concat_batches(pieces).take(pa.array(back))

@@ -22,7 +22,7 @@ from servable_core.errors import InvalidArgumentError, NotFoundError
 from transforms.binding import closest
 from transforms.evaluation.predicted_rows import PredictedRows
 from transforms.evaluation.row_identity import SOURCE_KEY
-from transforms.evaluation.saved_index import SavedIndexes
+from transforms.evaluation.saved_index import FoundRows, SavedIndexes
 from transforms.evaluation.saved_parts import read_part
 from transforms.evaluation.saved_versions import SavedVersion, find_versions
 from transforms.evaluation.slice_counts import SliceCounts
@@ -148,9 +148,11 @@ def read_saved(
     others = [_VersionRows(each, unit, saved.key, outputs) for each in saved.versions[1:]]
     for rows in read_part(saved.baseline.parts[unit], wanted):
         keys = rows.select(list(saved.key))
+        found = [each.take(keys) for each in others]
         yield PredictedRows(
             columns=rows.select(own),
-            outputs=(rows.select(list(outputs)), *(each.take(keys) for each in others)),
+            outputs=(rows.select(list(outputs)), *(each.rows for each in found)),
+            num_found=(rows.num_rows, *(each.num_found for each in found)),
         )
 
 
@@ -167,11 +169,11 @@ class _VersionRows:
         wanted = list(dict.fromkeys([*key, *self._outputs]))
         self._pieces = itertools.chain.from_iterable(read_part(each, wanted) for each in parts)
 
-    def take(self, keys: pa.RecordBatch) -> pa.RecordBatch | None:
-        """Returns the outputs for the next keys, nulls for those that are not there."""
+    def take(self, keys: pa.RecordBatch) -> FoundRows:
+        """Returns the outputs for the next keys."""
         piece = next(self._pieces, None)
         if piece is not None and _are_equal(piece.select(list(self._key)), keys):
-            return piece.select(self._outputs)
+            return FoundRows(piece.select(self._outputs), piece.num_rows)
         return _indexes.get(self._version, self._key).take(keys, self._outputs)
 
 

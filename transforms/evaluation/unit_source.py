@@ -71,12 +71,14 @@ class ModelUnits:
     Attributes:
         measured: What is measured.
         directory: Where the plan is.
+        output: Where records that fail are put aside.
         num_units: Of the plan.
         execution: Limits of one worker.
     """
 
     measured: Measured
     directory: str
+    output: str
     num_units: int
     execution: ExecutionOptions
 
@@ -87,7 +89,7 @@ class ModelUnits:
         with acquired_core(worker_core_config(plan, self.execution)) as core:
             job = create_unit_job(
                 plan,
-                self.directory,
+                self.output,
                 self.execution,
                 core=core,
                 state=state,
@@ -134,14 +136,17 @@ class SavedUnits:
     def opened(self, state: JobState) -> Iterator[MeasureUnit]:
         """Holds nothing; see `UnitSource`."""
         measure = self.measured.row_measure()
+        evaluation, unmatched = measure.evaluation, self.measured.setup.unmatched_rows
 
         def measure_unit(index: int) -> States:
             rows = _Rows(state)
             try:
-                return measure.measure(rows.counted(self._read(index)))
+                states = measure.measure(rows.counted(self._read(index)))
             except BaseException:
                 rows.take_back()
                 raise
+            matched = {**evaluation.create(), **unmatched.of_found(rows.num_found)}
+            return evaluation.merge([states, matched])
 
         yield measure_unit
 
@@ -160,6 +165,12 @@ class _Rows:
     def __init__(self, state: JobState) -> None:
         self._state = state
         self._num_rows = 0
+        self._num_found: tuple[int, ...] = ()
+
+    @property
+    def num_found(self) -> tuple[int, ...]:
+        """For each version its rows that were found."""
+        return self._num_found
 
     def counted(self, rows: Iterator[PredictedRows]) -> Iterator[PredictedRows]:
         """Yields `rows` while the job goes on."""
@@ -168,6 +179,8 @@ class _Rows:
             yield each
             self._num_rows += each.columns.num_rows
             self._state.add_rows(each.columns.num_rows)
+            before = self._num_found or (0,) * len(each.num_found)
+            self._num_found = tuple(map(sum, zip(before, each.num_found, strict=True)))
 
     def take_back(self) -> None:
         """Takes the rows out of the progress again."""

@@ -137,8 +137,8 @@ class CandidateVerdict:
         """Why the status is what it is, in sentences."""
         if self.problem:
             return (self.problem,)
-        decisive = [each.reason for each in self.outcomes if each.effect is self.status]
-        return tuple(decisive)
+        status = self.status
+        return tuple(each.reason for each in self.outcomes if each.effect is status)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

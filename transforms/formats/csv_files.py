@@ -6,6 +6,7 @@ cannot be entered in the middle, and is read whole.
 """
 
 import base64
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from servable_core.batching.row_isolation import run_isolated
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
 from transforms.formats.text_escapes import (
+    MAX_GROWTH,
     EscapedStream,
     escaped_rows,
     has_escapes,
@@ -28,6 +30,7 @@ from transforms.formats.text_escapes import (
     unescape_values,
 )
 from transforms.formats.text_files import (
+    DEAD_LETTER,
     FAIL,
     CutOffError,
     bad_line,
@@ -49,7 +52,7 @@ _Row = tuple[int, str, bytes]
 _INFERRED = (pa.int64(), pa.float64(), pa.bool_(), pa.string(), pa.binary(), pa.null())
 
 
-def read_schema(path: str) -> pa.Schema:
+def read_schema(path: str, on_error: str = FAIL) -> pa.Schema:
     """Returns the columns in the header, and the types of the first rows' values.
 
     Types are int64, float64, bool and string; binary where text is not UTF-8; and null where there
@@ -58,14 +61,14 @@ def read_schema(path: str) -> pa.Schema:
     Raises:
         DataLossError: The file is no CSV.
     """
-    _check_text(path)
-    with open_text(path) as file, _csv_errors(path):
-        text = EscapedStream(file.stream)
-        reader = _open(text, _HEAD_BYTES, None, [])
-        names = reader.schema.names
+    with open_text(path, on_error) as file, _csv_errors(path):
+        head = file.head(_HEAD_BYTES)
+        _check_text(path, head)
+        text = EscapedStream(io.BytesIO(head))
+        reader = _open(text, MAX_GROWTH * _HEAD_BYTES, None, [])
+        names, types = reader.schema.names, reader.schema.types
         if any(has_escapes(name.encode()) for name in names):
             raise _no_csv(path, "its header is not UTF-8")
-        types = reader.schema.types
         if text.has_escapes:
             first = next(iter(reader), _no_rows(reader.schema))
             types = [_type_of(column) for column in first.columns]
@@ -98,17 +101,15 @@ def _type_of(values: pa.Array) -> pa.DataType:
     return pa.binary()
 
 
-def _check_text(path: str) -> None:
+def _check_text(path: str, head: bytes) -> None:
     """Checks that the file does not begin as a binary one, of which Arrow would make odd columns.
 
     In a later line such bytes are damage to that line.
     """
-    with open_text(path) as file:
-        header = file.stream.read(_PEEKED_BYTES).lstrip(b"\r\n").partition(b"\n")[0]
-        if _CONTROL.search(header):
-            raise DataLossError(
-                f"{path} cannot be read as CSV: it is binary, or not UTF-8. Give --input_format if it is something else"
-            )
+    if _CONTROL.search(head[:_PEEKED_BYTES].lstrip(b"\r\n").partition(b"\n")[0]):
+        raise DataLossError(
+            f"{path} cannot be read as CSV: it is binary, or not UTF-8. Give --input_format if it is something else"
+        )
 
 
 def count_rows(path: str, at_most: int) -> int:
@@ -117,7 +118,7 @@ def count_rows(path: str, at_most: int) -> int:
     Rows that cannot be told from one another count as one.
     """
     num_rows = 0
-    for batch in up_to_the_cut(_read(path, pa.schema([])), path, 0):
+    for batch in up_to_the_cut(_read(path, pa.schema([]), DEAD_LETTER), path, 0):
         num_rows += batch.num_rows + len(batch.bad_records)
         if num_rows >= at_most:
             return at_most
@@ -141,14 +142,14 @@ def read_batches(
         CutOffError: The file is damaged so that rows are lost, with "fail".
         DataLossError: A column is missing.
     """
-    return settle(_read(path, schema), path, 0, num_rows, on_error)
+    return settle(_read(path, schema, on_error), path, 0, num_rows, on_error)
 
 
-def _read(path: str, schema: pa.Schema) -> Iterator[InputBatch]:
+def _read(path: str, schema: pa.Schema, on_error: str) -> Iterator[InputBatch]:
     # With no columns, rows are counted, for which Arrow must read some.
-    names = schema.names or read_schema(path).names
+    names = schema.names or read_schema(path, on_error).names
     invalid: list[_Row] = []  # with a wrong number of fields; the reader puts them in here
-    with open_text(path) as file, _csv_errors(path):
+    with open_text(path, on_error) as file, _csv_errors(path):
         text = EscapedStream(file.stream)
         reader = _open(text, _BLOCK_BYTES, dict.fromkeys(names, pa.binary()), invalid)
         row = position = 0
@@ -170,6 +171,8 @@ def _read(path: str, schema: pa.Schema) -> Iterator[InputBatch]:
         if invalid:
             bad_records = _malformed(path, invalid)
             yield InputBatch(columns=_no_rows(schema), bad_records=bad_records)
+        if text.error is not None:
+            raise text.error
 
 
 def _unescaped(texts: pa.RecordBatch) -> pa.RecordBatch:

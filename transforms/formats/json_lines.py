@@ -17,7 +17,14 @@ from servable_core.batching.row_isolation import Segment, run_isolated
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
 from transforms.formats.json_depth import is_nested_deeper
-from transforms.formats.text_files import FAIL, CutOffError, bad_line, open_text, settle
+from transforms.formats.text_files import (
+    DEAD_LETTER,
+    FAIL,
+    CutOffError,
+    bad_line,
+    open_text,
+    settle,
+)
 from transforms.formats.text_types import common_type
 from transforms.input_batch import InputBatch, only_rows
 from transforms.row_numbers import numbers_between, origins_of
@@ -47,7 +54,7 @@ class LineRange:
     num_rows: int
 
 
-def read_schema(path: str) -> pa.Schema:
+def read_schema(path: str, on_error: str = FAIL) -> pa.Schema:
     """Returns the keys in the file's first lines, and the types of their values.
 
     Where lines do not agree, most of them decide; the others are bad rows. Times remain strings.
@@ -55,7 +62,7 @@ def read_schema(path: str) -> pa.Schema:
     Raises:
         DataLossError: None of these lines is a JSON object.
     """
-    with open_text(path) as file:
+    with open_text(path, on_error) as file:
         block = next(_blocks(path, file.stream, 0, None), b"")
     lines = _lines(block)
     if not lines:
@@ -91,7 +98,7 @@ def count_rows(path: str, at_most: int) -> int:
     """
     num_rows = 0
     try:
-        with open_text(path) as file:
+        with open_text(path, DEAD_LETTER) as file:
             for block in _blocks(path, file.stream, 0, None):
                 num_rows += _count_lines(block)
                 if num_rows >= at_most:
@@ -153,15 +160,21 @@ def read_batches(
         InvalidArgumentError: A line is bad, with "fail".
         CutOffError: The file is damaged so that lines are lost, with "fail".
     """
-    batches = _read(path, schema, first_byte, end_byte, first_row)
+    batches = _read(path, schema, first_byte, end_byte, first_row, on_error=on_error)
     end_row = None if num_rows is None else first_row + num_rows
     return settle(batches, path, first_row, end_row, on_error)
 
 
 def _read(
-    path: str, schema: pa.Schema, first_byte: int, end_byte: int | None, first_row: int
+    path: str,
+    schema: pa.Schema,
+    first_byte: int,
+    end_byte: int | None,
+    first_row: int,
+    *,
+    on_error: str,
 ) -> Iterator[InputBatch]:
-    with open_text(path) as file:
+    with open_text(path, on_error) as file:
         if first_byte:
             file.stream.seek(first_byte)
         position, row, offset = file.position(), first_row, first_byte

@@ -89,7 +89,10 @@ def _time(_: str, values: pa.Array) -> pa.LargeStringArray:
 
 
 def _string(_: str, values: pa.Array) -> pa.LargeStringArray:
-    text = values.cast(_TEXT)
+    try:  # what is called text may come from a damaged file, and Arrow has not looked at it
+        text = values.cast(pa.large_binary()).cast(_TEXT)
+    except pa.ArrowInvalid:
+        return _each(values.cast(pa.large_binary()), _text_or_base64)
     quoted = _concat(_scalar('"'), text, _scalar('"'))
     to_escape = pc.fill_null(pc.match_substring_regex(text, _TO_ESCAPE), False)
     if not pc.any(to_escape).as_py():
@@ -99,12 +102,7 @@ def _string(_: str, values: pa.Array) -> pa.LargeStringArray:
 
 
 def _binary(name: str, values: pa.Array) -> pa.LargeStringArray:
-    if name.endswith(_BYTES_SUFFIX):
-        return _each(values, _base64)
-    try:
-        return _string(name, values.cast(pa.large_binary()).cast(_TEXT))
-    except pa.ArrowInvalid:  # some value is not UTF-8
-        return _each(values, _text_or_base64)
+    return _each(values, _base64) if name.endswith(_BYTES_SUFFIX) else _string(name, values)
 
 
 def _each(values: pa.Array, encode: Callable[[bytes], str]) -> pa.LargeStringArray:

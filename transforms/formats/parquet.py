@@ -62,7 +62,7 @@ def read_footer(path: str) -> ParquetFooter:
     Raises:
         DataLossError: The file is no Parquet file, is truncated, or its footer is corrupt.
     """
-    with open_sized(path) as (file, file_bytes):
+    with open_sized(path) as (file, file_bytes), data_errors(path):
         metadata = file.metadata
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         rows = [int(group.num_rows) for group in groups]

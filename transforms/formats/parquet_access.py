@@ -58,6 +58,8 @@ def data_errors(path: str) -> Iterator[None]:
         raise DataLossError(
             f"{path} cannot be read as Parquet: {one_line(error)}; is it complete? Give --input_format if it is something else"
         ) from error
+    except UnicodeDecodeError as error:
+        raise corrupt(path, "the name of a column is not UTF-8") from error
     except OSError as error:
         if may_pass(error):
             raise

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+MAX_GROWTH = 4  # times as many bytes as there were
 _FIRST = 0x10FE80  # stands for byte 0x80; in UTF-8, f4 8f ba 80
 _PREFIX = b"\xf4\x8f"
 _ESCAPE = re.compile(rb"\xf4\x8f[\xba\xbb][\x80-\xbf]", re.DOTALL)
@@ -21,33 +22,52 @@ _MAX_SEQUENCE_BYTES = 4
 class EscapedStream:
     """A stream of bytes, read through and made UTF-8. One reader.
 
+    Where the stream fails, it ends behind its last whole line, so that all before is read.
+
     Attributes:
         has_escapes: Whether any byte read so far was none.
+        error: What the stream failed with, if it has.
     """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._next = b""  # read, but not made UTF-8 yet
         self._ready = b""
         self._rest = b""  # of a sequence that the last chunk has cut
+        self._is_over = False
         self.has_escapes = False
+        self.error: OSError | None = None
         self.closed = False
 
     def read(self, num_bytes: int) -> bytes:
         """Returns at most so many bytes; none at the end."""
-        is_last = False
-        while not self._ready and not is_last:
-            chunk: bytes = self._stream.read(num_bytes)
-            is_last = not chunk
-            self._ready = self._escaped(self._rest + chunk, is_last)
+        while not self._ready and not self._is_over:
+            chunk = self._next_chunk(num_bytes)
+            self._ready = self._escaped(self._rest + chunk)
         taken, self._ready = self._ready[:num_bytes], self._ready[num_bytes:]
         return taken
+
+    def _next_chunk(self, num_bytes: int) -> bytes:
+        """Returns what comes next, after a look at what comes behind it."""
+        chunk = self._next
+        try:
+            self._next = self._stream.read(num_bytes)
+        except OSError as error:
+            whole_lines = chunk[: chunk.rfind(b"\n") + 1]
+            if not whole_lines:
+                raise
+            self.error = error
+            self._is_over = True
+            return whole_lines
+        self._is_over = not self._next
+        return chunk
 
     def close(self) -> None:
         """Lets go of the stream, which stays open."""
         self.closed = True
 
-    def _escaped(self, content: bytes, is_last: bool) -> bytes:
-        cut = len(content) if is_last else _whole_characters(content)
+    def _escaped(self, content: bytes) -> bytes:
+        cut = len(content) if self._is_over else _whole_characters(content)
         content, self._rest = content[:cut], content[cut:]
         escaped = escape(content)
         self.has_escapes = self.has_escapes or len(escaped) != len(content)

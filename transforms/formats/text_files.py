@@ -15,6 +15,7 @@ from transforms.storage import file_system_for, is_local
 
 FAIL, DEAD_LETTER = "fail", "dead_letter"
 _GZIP_MAGIC = b"\x1f\x8b"
+_SALVAGED_BYTES = 4096  # at a time, so that hardly more than these are lost before damage
 
 
 class CutOffError(DataLossError):
@@ -39,10 +40,58 @@ class TextFile:
         """Returns how many bytes of the stored file have been read, read ahead included."""
         return int(self.raw.tell())
 
+    def head(self, num_bytes: int) -> bytes:
+        """Returns the first lines, whole ones only, of about so many bytes; reads from the start."""
+        parts: list[bytes] = []
+        left = num_bytes
+        is_whole = False
+        while left > 0 and not is_whole:
+            try:
+                parts.append(self.stream.read(left))
+            except OSError as error:
+                if may_pass(error) or not parts or not isinstance(self.stream, _UpToDamage):
+                    raise
+                break
+            left -= len(parts[-1])
+            is_whole = not parts[-1]
+        text = b"".join(parts)
+        return text if is_whole else text[: text.rfind(b"\n") + 1] or text
+
+
+class _UpToDamage:
+    """A compressed stream, of which all is read that stands before damage, and then the error."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._error: OSError | None = None
+
+    def read(self, num_bytes: int) -> bytes:
+        """Returns at most so many bytes; none at the end."""
+        if self._error is not None:
+            raise self._error
+        parts: list[bytes] = []
+        left = num_bytes
+        while left > 0:
+            try:
+                parts.append(self._stream.read(min(left, _SALVAGED_BYTES)))
+            except OSError as error:
+                if may_pass(error) or not any(parts):
+                    raise
+                self._error = error
+                break
+            if not parts[-1]:
+                break
+            left -= len(parts[-1])
+        return b"".join(parts)
+
 
 @contextmanager
-def open_text(path: str) -> Iterator[TextFile]:
+def open_text(path: str, on_error: str = FAIL) -> Iterator[TextFile]:
     """Opens the file at `path`.
+
+    Args:
+        path: The file.
+        on_error: With DEAD_LETTER, all that stands before damage to compressed data can be read.
 
     Raises:
         CutOffError: The compressed data are damaged or cut off; also while it is read.
@@ -53,7 +102,8 @@ def open_text(path: str) -> Iterator[TextFile]:
         if not is_compressed:
             yield TextFile(stream=raw, raw=raw, is_compressed=False)
             return
-        with pa.CompressedInputStream(raw, "gzip") as stream:
+        with pa.CompressedInputStream(raw, "gzip") as content:
+            stream = content if on_error == FAIL else _UpToDamage(content)
             yield TextFile(stream=stream, raw=raw, is_compressed=True)
 
 
@@ -70,11 +120,19 @@ def _compression_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None or type(error) is not OSError:
-            raise  # it is the operating system's, or a store's, and may pass
+        if may_pass(error):
+            raise
         raise CutOffError(
             f"{path} is compressed, and damaged or cut off: {error}; copy or write it again"
         ) from error
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether it is an error of the operating system, or of a store, and not of the data.
+
+    Arrow's own have neither a number nor a class of their own.
+    """
+    return error.errno is not None or type(error) is not OSError
 
 
 def bad_line(path: str, row: int, message: str, record: bytes, offset: int | None) -> BadRecord:

@@ -4,14 +4,16 @@ from transforms.metrics.evaluation import Evaluation
 from transforms.metrics.metric_family import States
 from transforms.metrics.state import State
 
+# What may wait, however little was merged, and at most, however much.
 _FEW_BYTES = 64 << 20
+_MANY_BYTES = 128 << 20
 
 
 class Accumulator:
     """Adds up states; not safe for use by several threads.
 
     What was added waits until it is as large as what was merged, so each byte is merged a
-    logarithmic number of times. States are merged by name, and what was merged is let go, so that
+    logarithmic number of times, until that would take too much memory. States are merged by name, and what was merged is let go, so that
     no more than the largest of them is held twice.
     """
 
@@ -32,7 +34,7 @@ class Accumulator:
         for name, waiting in self._states.items():
             waiting.append(states[name])
         self._waiting_bytes += sum(each.nbytes for each in states.values())
-        if self._waiting_bytes > max(self._merged_bytes, _FEW_BYTES):
+        if self._waiting_bytes > min(max(self._merged_bytes, _FEW_BYTES), _MANY_BYTES):
             self.merged()
 
     def merged(self) -> States:

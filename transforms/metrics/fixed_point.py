@@ -95,14 +95,35 @@ def normalise(words: Integers, min_words: int = 1) -> Integers:
         words: [..., words], each within 63 bits.
         min_words: How many there are at least; more than 1 to match other numbers.
     """
-    words = _carried(pad(words, max(min_words, words.shape[-1]) + 1))
-    while words.shape[-1] > min_words:
-        last = words[..., -1]
-        if last.size and not -_MAX_FOLDED <= last.min() <= last.max() < _MAX_FOLDED:
-            break
-        words[..., -2] += last << WORD_BITS
-        words = words[..., :-1]
+    if words.shape[-1] < min_words or not _is_carried(words):
+        words = _carried(pad(words, max(min_words, words.shape[-1]) + 1))
+    while words.shape[-1] > min_words and largest(words[..., -1]) < _MAX_FOLDED:
+        lower = words[..., -2] + (words[..., -1] << WORD_BITS)
+        words = np.concatenate([words[..., :-2], lower[..., None]], axis=-1)
     return words
+
+
+def _is_carried(words: Integers) -> bool:
+    """Returns whether all words are in their bounds already, as those of small sums are."""
+    if not words.size:
+        return True
+    lower = words[..., :-1]
+    is_low = not lower.size or (lower.min() >= 0 and lower.max() < _WORD)
+    return bool(is_low and largest(words[..., -1]) < MAX_LAST_WORD)
+
+
+def largest(words: Integers) -> float:
+    """Returns the size of the largest word."""
+    return float(max(words.max(initial=0), -words.min(initial=0)))
+
+
+def addable(numbers: list[Integers]) -> Integers:
+    """Returns numbers, [some, ..., words] each, after one another, spelled so that all can be added."""
+    most = max(each.shape[-1] for each in numbers)
+    together = np.concatenate([normalise(each, most) for each in numbers])
+    if sum(largest(each) for each in numbers) < MAX_LAST_WORD:
+        return together
+    return spread(together)
 
 
 def spread(words: Integers) -> Integers:
@@ -123,6 +144,15 @@ def pad(words: Integers, num_words: int) -> Integers:
     padded = np.zeros((*words.shape[:-1], num_words), np.int64)
     padded[..., : words.shape[-1]] = words
     return padded
+
+
+def stacked(numbers: list[Integers]) -> Integers:
+    """Returns several sums of the same cells, [cells, names, words], in words of one number."""
+    most = max(each.shape[-1] for each in numbers)
+    found = np.zeros((numbers[0].shape[0], len(numbers), most), dtype=np.int64)
+    for i, each in enumerate(numbers):
+        found[:, i, : each.shape[-1]] = each
+    return found
 
 
 def to_floats(words: Integers) -> Floats:

@@ -61,8 +61,10 @@ class FixedSums:
     def of_words(
         cls, layout: KeyLayout, names: tuple[str, ...], keys: Integers, words: Integers
     ) -> Self:
-        """Returns the sums of words, [rows, names, words], over rows with equal keys."""
-        words = fixed_point.spread(words)
+        """Returns the sums of words, [rows, names, words], over rows with equal keys.
+
+        The words must be spelled so that they can be added.
+        """
         keys, flat = sum_columns(keys, words.reshape(keys.size, math.prod(words.shape[1:])))
         return cls.of_cells(layout, names, keys, flat.reshape(keys.size, *words.shape[1:]))
 
@@ -78,29 +80,41 @@ class FixedSums:
         found = state.at_least_one(states)
         layout = state.only((each.layout for each in found), "layout")
         names = state.only((each.names for each in found), "list of sums")
-        parts = [
+        parts = (
             cls._merged(layout, names, [each.within(start, stop) for each in found])
             for start, stop in _ranges(found)
-        ]
-        most = max(each.words.shape[-1] for each in parts)
-        return cls(
-            layout=layout,
-            names=names,
-            keys=np.concatenate([each.keys for each in parts]),
-            words=np.concatenate([fixed_point.normalise(each.words, most) for each in parts])
-            if len(parts) > 1
-            else parts[0].words,
         )
+        most = sum(each.keys.size for each in found)
+        return cls._joined(layout, names, parts, most)
+
+    @classmethod
+    def _joined(
+        cls, layout: KeyLayout, names: tuple[str, ...], parts: Iterable[Self], most_cells: int
+    ) -> Self:
+        """Returns parts with ascending keys as one, which never takes twice its memory.
+
+        Pages of an array that are never written take no memory.
+        """
+        keys = np.empty(most_cells, dtype=np.int64)
+        words = np.empty((most_cells, len(names), 1), dtype=np.int64)
+        end = 0
+        for each in parts:
+            start, end = end, end + each.keys.size
+            if each.words.shape[-1] > words.shape[-1]:
+                wider = np.empty((most_cells, *each.words.shape[1:]), dtype=np.int64)
+                wider[:start] = fixed_point.normalise(words[:start], wider.shape[-1])
+                words = wider
+            keys[start:end] = each.keys
+            words[start:end] = fixed_point.normalise(each.words, words.shape[-1])
+        keys.resize(end, refcheck=False)
+        words.resize((end, *words.shape[1:]), refcheck=False)
+        return cls(layout=layout, names=names, keys=keys, words=words)
 
     @classmethod
     def _merged(cls, layout: KeyLayout, names: tuple[str, ...], states: list[Self]) -> Self:
-        most = max(each.words.shape[-1] for each in states)
-        return cls.of_words(
-            layout,
-            names,
-            np.concatenate([each.keys for each in states]),
-            np.concatenate([fixed_point.normalise(each.words, most) for each in states]),
-        )
+        keys = np.concatenate([each.keys for each in states])
+        words = fixed_point.addable([each.words for each in states])
+        return cls.of_words(layout, names, keys, words)
 
     def within(self, start: int, stop: int) -> Self:
         """Returns the sums of the cells from key `start` to `stop`; a view."""

@@ -269,6 +269,9 @@ _FACTS = (
     MetricFacts(
         "out_of_range_scores", _LOWER, _ROWS, "Rows whose prediction is beyond what it may be."
     ),
+    MetricFacts(
+        "unmatched_rows", _LOWER, _ROWS, "Saved rows of the version that the baseline lacks."
+    ),
     MetricFacts("undefined_rows", _LOWER, _ROWS, "Rows for which a metric is not defined."),
 )
 _BY_NAME = {each.name: each for each in _FACTS}

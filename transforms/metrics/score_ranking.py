@@ -22,6 +22,8 @@ from transforms.metrics.ranking import Bounded
 
 # Bins per octave of the joint distribution: DeLong's error needs no more.
 _JOINT_MANTISSA_BITS = 3
+# Bins of the distributions that the jackknife leaves blocks out of.
+_JACKKNIFE_BINS = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,15 +165,17 @@ def _evaluate(
     for each in versions:
         negatives, positives = each.total
         found.append(metric(positives, negatives, is_exact=each.is_exact))
-        without = each.leave_one_out()
-        others.append(metric(without[:, 1], without[:, 0], is_exact=each.is_exact).value)
+        coarse = each.coarsened(_JACKKNIFE_BINS)
+        without = coarse.leave_one_out()
+        others.append(metric(without[:, 1], without[:, 0], is_exact=coarse.is_exact).value)
     value = Bounded(*(np.array(each) for each in zip(*found, strict=True)))
     return value, np.stack(others, axis=1)
 
 
 def _lines(slice_id: int, sub_key: str, versions: list[Distribution]) -> Iterator[MetricValue]:
     totals = np.array([calibration_line(each.middle, each.total) for each in versions])
-    others = np.array([calibration_line(each.middle, each.leave_one_out()) for each in versions])
+    coarse = [each.coarsened(_JACKKNIFE_BINS) for each in versions]
+    others = np.array([calibration_line(each.middle, each.leave_one_out()) for each in coarse])
     for i, name in enumerate(("calibration_intercept", "calibration_slope")):
         yield from jackknifed_values(
             name,

@@ -15,7 +15,8 @@ from transforms.metrics.slice_columns import SliceColumn, SliceColumns
 from transforms.metrics.sum_table import SumTable
 
 # A table of all cells is quickest, but takes memory where most of them have no rows.
-_DENSE_CELLS = 1 << 22
+_DENSE_CELLS = 1 << 18
+_DENSE_CELLS_PER_ROW = 4
 
 
 class Additions(NamedTuple):
@@ -65,7 +66,8 @@ class _ColumnSums:
         self._layout, self._names, self._column = layout, names, column
         self._parts: list[FixedSums] = []
         num_cells = column.ids.size * layout.cells
-        self._tables = _tables(names, num_cells) if num_cells <= _DENSE_CELLS else None
+        most = max(_DENSE_CELLS, _DENSE_CELLS_PER_ROW * column.places.size)
+        self._tables = _tables(names, num_cells) if num_cells <= most else None
 
     def add(self, added: Additions) -> None:
         """Adds what rows add."""
@@ -82,15 +84,14 @@ class _ColumnSums:
     def finish(self) -> FixedSums:
         """Returns the sums."""
         if self._tables is not None:
-            every_cell = np.arange(self._column.ids.size * self._layout.cells)
-            return self._sums(self._tables, every_cell)
+            return self._sums(self._tables)
         return FixedSums.merge([FixedSums.empty(self._layout, self._names), *self._parts])
 
-    def _sums(self, tables: list[SumTable], cells: Integers) -> FixedSums:
-        found = [each.words() for each in tables]
-        most = max(each.shape[-1] for each in found)
-        words = np.stack([fixed_point.pad(each, most) for each in found], axis=1)
-        places, cells = np.divmod(cells, self._layout.cells)
+    def _sums(self, tables: list[SumTable], cells: Integers | None = None) -> FixedSums:
+        """Returns the sums of tables of some cells, or of all."""
+        used = np.flatnonzero(np.logical_or.reduce([each.is_used() for each in tables]))
+        words = fixed_point.stacked([each.words(used) for each in tables])
+        places, cells = np.divmod(used if cells is None else cells[used], self._layout.cells)
         keys = self._layout.keys_of_cells(self._column.ids[places], cells)
         return FixedSums.of_cells(self._layout, self._names, keys, words)
 
@@ -113,4 +114,5 @@ def _of_parents(
     slices, cells = np.divmod(sums.keys, sums.layout.cells)
     places = parents[np.searchsorted(finest.ids, slices)]
     keys = sums.layout.keys_of_cells(column.ids[places], cells)
-    return FixedSums.of_words(sums.layout, sums.names, keys, sums.words)
+    words = fixed_point.spread(sums.words)
+    return FixedSums.of_words(sums.layout, sums.names, keys, words)

@@ -7,6 +7,7 @@ coordinates are packed into one key of 64 bits.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +119,7 @@ def merge_cells(options: HistogramOptions, parts: Sequence[SparseCells]) -> Spar
     for part, of_part in zip(parts, ranks, strict=True):
         is_binned[of_part] |= part.is_binned
         sizes[of_part] += np.diff(part.offsets)
-    merged = [
+    merged = (
         _merge_groups(
             options,
             groups[first:last],
@@ -126,8 +127,8 @@ def merge_cells(options: HistogramOptions, parts: Sequence[SparseCells]) -> Spar
             [_within(*each, first, last) for each in zip(parts, ranks, strict=True)],
         )
         for first, last in _ranges(sizes)
-    ]
-    return _joined(merged)
+    )
+    return _joined(merged, int(sizes.sum()))
 
 
 def _ranges(sizes: Integers) -> Iterator[tuple[int, int]]:
@@ -245,20 +246,51 @@ def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
     return keys, amounts
 
 
-def _joined(parts: list[SparseCells]) -> SparseCells:
-    """Returns parts with ascending groups as one."""
-    ends = np.cumsum([each.numbers.size for each in parts])
-    starts = [0, *ends[:-1].tolist()]
+def _joined(parts: Iterator[SparseCells], most_cells: int) -> SparseCells:
+    """Returns parts with ascending groups as one, which never takes twice its memory.
+
+    Args:
+        parts: Made one at a time.
+        most_cells: What they are at most together; pages that are never written take no memory.
+    """
+    first = next(parts)
+    numbers = np.empty(most_cells, dtype=first.numbers.dtype)
+    places = np.empty(most_cells, dtype=first.places.dtype)
+    amounts = np.empty((most_cells, *first.amounts.shape[1:]), dtype=first.amounts.dtype)
+    groups, is_binned, sizes, end = [], [], [], 0
+    for each in chain([first], parts):
+        start, end = end, end + each.numbers.size
+        numbers[start:end], places[start:end] = each.numbers, each.places
+        amounts = _fitting(amounts, start, each.amounts)
+        amounts[start:end] = _in_words(each.amounts, amounts)
+        groups.append(each.groups)
+        is_binned.append(each.is_binned)
+        sizes.append(np.diff(each.offsets))
+    for array in (numbers, places, amounts):
+        array.resize((end, *array.shape[1:]), refcheck=False)
     return SparseCells(
-        groups=np.concatenate([each.groups for each in parts]),
-        is_binned=np.concatenate([each.is_binned for each in parts]),
-        offsets=np.concatenate(
-            [[0], *(each.offsets[1:] + start for each, start in zip(parts, starts, strict=True))]
-        ).astype(np.int64),
-        numbers=np.concatenate([each.numbers for each in parts]),
-        places=np.concatenate([each.places for each in parts]),
-        amounts=_stacked([each.amounts for each in parts]),
+        groups=np.concatenate(groups),
+        is_binned=np.concatenate(is_binned),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64),
+        numbers=numbers,
+        places=places,
+        amounts=amounts,
     )
+
+
+def _fitting(amounts: NDArray[Any], used: int, more: NDArray[Any]) -> NDArray[Any]:
+    """Returns amounts, or their first `used` in a wider array that `more` fits into."""
+    kind = np.promote_types(amounts.dtype, more.dtype)
+    shape = (amounts.shape[0], *np.maximum(amounts.shape[1:], more.shape[1:]).tolist())
+    if kind == amounts.dtype and shape == amounts.shape:
+        return amounts
+    wider = np.empty(shape, dtype=kind)
+    wider[:used] = _in_words(amounts[:used], wider)
+    return wider
+
+
+def _in_words(amounts: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+    return amounts if amounts.ndim == 1 else fixed_point.normalise(amounts, like.shape[1])
 
 
 def _stacked(amounts: list[NDArray[Any]]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from transforms.metrics import fixed_point
-from transforms.metrics.array_types import Integers
+from transforms.metrics.array_types import Booleans, Integers
 from transforms.metrics.fixed_point import Words
 
 
@@ -36,16 +36,27 @@ class SumTable:
             self._words.append(np.zeros(self._cells, dtype=np.int64))
             self._largest.append(0.0)
         if self._largest[position] + size > fixed_point.MAX_LAST_WORD:
-            low = self._words[position]
-            carry = low >> fixed_point.WORD_BITS
-            low -= carry << fixed_point.WORD_BITS
-            self._largest[position] = 2.0**fixed_point.WORD_BITS
-            self._make_room(position + 1, float(np.abs(carry).max(initial=0)))
-            self._words[position + 1] += carry
+            self._largest[position] = fixed_point.largest(self._words[position])
+        if self._largest[position] + size > fixed_point.MAX_LAST_WORD:
+            self._carry(position)
         self._largest[position] += size
 
-    def words(self) -> Integers:
-        """Returns the sums, [cells, words]."""
-        if not self._words:
-            return np.zeros((self._cells, 1), dtype=np.int64)
-        return np.stack(self._words, axis=-1)
+    def _carry(self, position: int) -> None:
+        low = self._words[position]
+        carry = low >> fixed_point.WORD_BITS
+        low -= carry << fixed_point.WORD_BITS
+        self._largest[position] = 2.0**fixed_point.WORD_BITS
+        self._make_room(position + 1, fixed_point.largest(carry))
+        self._words[position + 1] += carry
+
+    def is_used(self) -> Booleans:
+        """Returns which cells have a sum that is not 0."""
+        found = np.zeros(self._cells, dtype=bool)
+        for each in self._words:
+            found |= each != 0
+        return found
+
+    def words(self, cells: Integers) -> Integers:
+        """Returns the sums of some cells, [cells, words]."""
+        found = [each[cells] for each in self._words]
+        return np.stack(found or [np.zeros(cells.size, dtype=np.int64)], axis=-1)

@@ -46,3 +46,37 @@ def test_names_from_the_data_cannot_steer_the_terminal(binary):
     results = dataclasses.replace(binary.results, model_name="a\x1b[31mb")
     shown = "".join(evaluation_summary(dataclasses.replace(binary, results=results)))
     assert "\x1b" not in shown
+
+
+def test_of_several_thresholds_the_first_is_shown():
+    labels, predictions, _ = contents.binary_rows(500, 2)
+    content = contents.content_of(
+        contents.Task.BINARY, predictions, labels, {}, (1, 2), thresholds=(0.7, 0.3, 0.5)
+    )
+    text = "\n".join(evaluation_summary(content))
+    assert re.findall(r"accuracy \((\S+)\)", text) == ["threshold=0.7"]
+    assert re.findall(r"churn \((\S+)\)", text) == ["threshold=0.7"]
+
+
+def test_a_pass_tells_its_warnings():
+    verdict = contents.failing_verdict()
+    outcomes = [each for each in verdict.candidates[1].outcomes if not each.slice]
+    passed = dataclasses.replace(verdict.candidates[0], outcomes=tuple(outcomes))
+    verdict = dataclasses.replace(verdict, candidates=(passed,))
+    text = "\n".join(
+        evaluation_summary(contents.binary_content((1, 2), verdict=verdict, num_rows=500))
+    )
+    assert "PASS          Version 2 may be promoted in place of version 1" in text
+    assert "Warning: psi is 0.18, at most 0.1 is allowed" in text
+
+
+def test_the_first_version_of_a_model_is_told_alone():
+    verdict = dataclasses.replace(
+        contents.failing_verdict(),
+        baseline=None,
+        candidates=(dataclasses.replace(contents.failing_verdict().candidates[0], version=1),),
+    )
+    lines = evaluation_summary(dataclasses.replace(contents.single_content(), verdict=verdict))
+    assert lines[0].startswith("visits: 1 alone; binary, 500 rows")
+    assert "PASS          Version 1 may be promoted" in lines
+    assert any(re.match(r"  auc +0\.\d+  \[", line) for line in lines)

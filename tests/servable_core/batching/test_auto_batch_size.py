@@ -124,6 +124,17 @@ def test_limit_holds_from_then_on(first, num_batches, max_size, peak):
         assert auto.size == max(allowed, key=rate)
 
 
+@pytest.mark.parametrize(("max_size", "size"), [(2048, 2048), (1024, 1024), (512, 512), (40, 32)])
+def test_limit_after_the_end_keeps_the_best_that_is_left(max_size, size):
+    """And what was measured stays in the report."""
+    auto = AutoBatchSize(LADDER, 1024)
+    drive(auto, unimodal(7, 0.3, 0.3))
+    curve = auto.report().curve
+    auto.limit(max_size)
+    assert (auto.size, auto.is_frozen) == (size, True)
+    assert auto.report().curve == curve
+
+
 def test_tails_are_work_but_not_batches():
     """Smaller batches count as rows done, and neither settle a size nor fill a window."""
     options = CalibrationOptions(

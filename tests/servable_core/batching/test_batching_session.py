@@ -17,6 +17,7 @@ from servable_core.batching.batch_runner import RunOptions
 from servable_core.batching.batching_statistics import ShapeStatistics
 from servable_core.batching.row_errors import RowErrors
 from servable_core.errors import (
+    DeadlineExceededError,
     FailedPreconditionError,
     InvalidArgumentError,
     ResourceExhaustedError,
@@ -450,6 +451,47 @@ def test_callback_that_ends_the_thread_does_not_take_neighbours_along(make_sessi
     scheduler.step()
     assert first.result(0)["y"].tolist() == [2, 4]
     assert isinstance(second.exception(0), SystemExit)
+
+
+def _leave(_future):
+    raise SystemExit
+
+
+def test_callback_of_a_late_task_does_not_take_neighbours_along(make_session, scheduler, clock):
+    """It runs while the tasks are claimed: those before and behind it come to an end, too."""
+    session = make_session(Model())
+    before = session.submit(rows(1))
+    late = session.submit(rows(2), deadline_secs=1.0)
+    behind = session.submit(rows(3))
+    late.add_done_callback(_leave)
+    clock.advance(20)
+    assert scheduler.step()
+    assert isinstance(late.exception(0), DeadlineExceededError)
+    assert before.done()
+    assert behind.done()
+
+
+def test_callbacks_that_all_end_the_thread_end_no_wait(make_session, scheduler):
+    """Also where failing a task makes its callback raise."""
+    session = make_session(Model())
+    futures = [session.submit(rows(value)) for value in range(4)]
+    for future in futures:
+        future.add_done_callback(_leave)
+    assert scheduler.step()
+    assert all(future.done() for future in futures)
+
+
+@pytest.mark.parametrize("options", [{}, {"allowed_batch_sizes": (4,)}], ids=["usual", "padded"])
+@pytest.mark.parametrize("outputs", [None, 1.5, {"y": [1, 2, 3]}, {"y": None}])
+def test_outputs_that_are_no_arrays_are_an_error_at_once(make_session, outputs, options):
+    """Of the model, and of no row: it is not run again."""
+    calls = []
+    session = make_session(lambda inputs: calls.append(inputs) or outputs, **options)
+    future = session.submit(rows(1, 2, 3))
+    session.close()
+    with pytest.raises(FailedPreconditionError, match="m/1: .*output"):
+        future.result(0)
+    assert len(calls) == 1
 
 
 def test_queue_ends_with_the_last_of_two_targets(make_session, scheduler):

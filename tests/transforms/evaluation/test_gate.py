@@ -7,6 +7,7 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from tests.transforms.evaluation.gated import (
     BASELINE,
@@ -170,9 +171,36 @@ def test_beyond_the_target_both_errors_add_up():
     assert outcome.interval == pytest.approx((0.06 - reach() * 0.03, 0.06 + reach() * 0.03))
 
 
+def test_beyond_the_target_what_bins_hide_and_few_blocks_add_up_too():
+    bounds = {"lower_bound": 0.09, "upper_bound": 0.11, "degrees_of_freedom": 9}
+    after = {"lower_bound": -0.042, "upper_bound": -0.04, "degrees_of_freedom": 31}
+    results = results_of(
+        metric_of("bias", estimate_of(0.10, 0.01, **bounds), BASELINE),
+        metric_of("bias", estimate_of(-0.04, 0.01, **after)),
+        metric_of("bias", estimate_of(-0.14, 0.01), is_difference=True),
+    )
+    outcome = outcome_of(results, {"metric": "bias", "test": "superior"})
+    half = stats.t.ppf(0.95, 9) * 0.02 + 0.012
+    assert outcome.interval == pytest.approx((0.06 - half, 0.06 + half))
+
+
+def test_what_bins_hide_turns_round_with_the_direction():
+    change = estimate_of(-0.05, SE, lower_bound=-0.055, upper_bound=-0.02)
+    results = results_of(*compared("log_loss", 0.5, change))
+    outcome = outcome_of(results, {"metric": "log_loss", "test": "superior"})
+    assert outcome.interval == pytest.approx((0.02 - HALF, 0.055 + HALF))
+
+
+def test_a_share_of_a_negative_baseline_is_a_size():
+    results = results_of(*compared("mcc", -0.5, 0.0, SE))
+    rule = {"metric": "mcc", "test": "non_inferior", "margin": {"relative": 0.1}}
+    outcome = outcome_of(results, rule)
+    assert (outcome.status, outcome.low) == (Status.PASS, -0.05)
+
+
 def test_a_rule_can_say_the_direction():
-    results = results_of(*compared("positive_rate", 0.3, -0.1))
-    rule = {"metric": "positive_rate", "test": "superior"}
+    results = results_of(*compared("cost", 0.3, -0.1))
+    rule = {"metric": "cost", "test": "superior"}
     unknown = outcome_of(results, rule)
     assert unknown.status is Status.ERROR
     assert "name the direction" in unknown.reason
@@ -420,8 +448,8 @@ class TestWithoutBaseline:
 
 
 def test_what_compares_by_itself_has_no_change():
-    results = results_of(metric_of("churn", share_of(0.1), is_difference=True))
-    outcome = outcome_of(results, {"metric": "churn", "test": "superior"})
+    results = results_of(metric_of("my_churn", share_of(0.1), is_difference=True))
+    outcome = outcome_of(results, {"metric": "my_churn", "test": "superior"})
     assert outcome.status is Status.ERROR
     assert "give it a value" in outcome.reason
 
@@ -493,6 +521,32 @@ def test_holm_is_over_the_slices_of_a_rule():
     assert [loose[key].status.value for key in keys] == ["PASS"] * 3
 
 
+def test_holm_is_over_what_fails_too():
+    """Alone each would fail; of two, the one nearer to the limit is open."""
+    results = results_of(
+        *compared("auc", 0.8, -reach(0.04) * SE, SE, key=DE),
+        *compared("auc", 0.8, -reach(0.06) * SE, SE, key=FR),
+        *compared("auc", 0.8, -reach(0.01) * SE, SE, key=NL),
+    )
+    rule = {"metric": "auc", "test": "superior", "slices": {"columns": ["country"]}}
+    found = {each.slice: each for each in outcomes_of(results, rule)}
+    assert found[NL].status is Status.FAIL
+    assert found[NL].interval_level == pytest.approx(1 - 2 * 0.05 / 3)
+    assert found[DE].status is found[FR].status is Status.INCONCLUSIVE
+    alone = outcomes_of(results, rule, multiplicity="none", alpha=0.05)
+    assert [each.slice for each in alone if each.status is Status.FAIL] == [DE, NL]
+
+
+def test_the_level_is_that_of_what_was_shown():
+    """Whichever is shown first has half of it: of the passes one slice, of the failures the other."""
+    results = results_of(
+        *compared("auc", 0.8, 0.1, SE, key=DE), *compared("auc", 0.8, -0.1, SE, key=FR)
+    )
+    rule = {"metric": "auc", "test": "superior", "slices": {"columns": ["country"]}}
+    levels = {each.status.value: each.interval_level for each in outcomes_of(results, rule)}
+    assert levels == {"PASS": pytest.approx(0.95), "FAIL": pytest.approx(0.95)}
+
+
 def test_other_rules_do_not_share_the_level():
     results = _auc(HALF + A_BIT)
     rules = [{"metric": "auc", "test": "superior"}] * 5
@@ -509,6 +563,18 @@ def test_the_power_hint_is_about_right():
     assert "about 62,000 rows would tell, there are 10,000" in outcome.reason
     smaller = error * math.sqrt(ROWS / outcome.rows_needed)
     assert (delta - reach() * smaller) / smaller == pytest.approx(reach(0.2), abs=1e-3)
+
+
+def test_what_bins_hide_takes_more_rows():
+    """Of the distance to the limit, only what is certain counts."""
+    rule = {"metric": "brier", "value": {"max": 0.3}}
+    exact = estimate_of(0.29, SE)
+    binned = estimate_of(0.29, SE, lower_bound=0.285, upper_bound=0.295)
+    needed = [
+        outcome_of(results_of(metric_of("brier", each)), rule).rows_needed
+        for each in (exact, binned)
+    ]
+    assert needed[1] == pytest.approx(4 * needed[0], rel=1e-3)
 
 
 def test_no_rows_would_tell_of_a_number_at_the_limit():

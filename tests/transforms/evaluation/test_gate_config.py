@@ -26,8 +26,8 @@ rules:
 - {metric: log_loss, test: superior, severity: warn}
 - {metric: auc, test: equivalent, margin: {relative: 0.01}, slices: {columns: [country, device]}}
 - {metric: expected_calibration_error, value: {max: 0.03}, on: ci_upper, slices: {country: DE, adult: true}}
-- {id: jump, metric: accuracy, sub_key: threshold=0.5, change: {max_improvement: 5e-2}, slices: [overall, all]}
-- {metric: mean_prediction, change: {min: -0.1, max: {relative: 0.2}}, direction: lower, slices: {columns: country}}
+- {id: jump, metric: accuracy, sub_key: threshold=0.5, change: {max_improvement: 5e-2}, direction: lower, slices: [overall, all]}
+- {metric: mean_prediction, change: {min: -0.1, max: {relative: 0.2}}, slices: {columns: country}}
 missing: {metric: error, slice: skip, suppressed_slice: fail, baseline: skip, undefined: fail}
 """
 
@@ -59,10 +59,8 @@ def test_all_there_is_to_say():
     assert mean.requirement == ChangeLimits(
         min=Amount(number=-0.1), max=Amount(number=0.2, is_relative=True)
     )
-    assert (mean.direction, mean.slices) == (
-        Direction.LOWER,
-        (SliceSelector(columns=("country",)),),
-    )
+    assert mean.slices == (SliceSelector(columns=("country",)),)
+    assert (jump.direction, mean.direction) == (Direction.LOWER, None)
     missing = gate.missing
     assert (missing.metric, missing.slice, missing.baseline) == (
         Status.ERROR,
@@ -147,6 +145,14 @@ def test_the_digest_tells_gates_apart():
         ("rules: [{metric: auc, test: superior, on: point, mode: point}]", "says nothing beside"),
         ("rules: [{metric: auc, test: superior, severity: warning}]", "did you mean 'warn'"),
         ("rules: [{metric: auc, test: superior, direction: up}]", "direction must be one of"),
+        ("rules: [{metric: auc, value: {min: 1}, direction: higher}]", "says nothing here"),
+        ("rules: [{metric: auc, change: {min: 1}, direction: higher}]", "says nothing here"),
+        (
+            "rules: [{metric: positive_rate, test: superior}]",
+            r"rules\[0\]: neither more nor less of positive_rate is better; give a direction",
+        ),
+        ("rules: [{metric: churn, test: superior}]", "compares versions by itself"),
+        ("rules: [{metric: psi, change: {max: 1}}]", "compares versions by itself"),
         ("rules: [{metric: auc, test: superior, slices: DE}]", "expected overall, all"),
         ("rules: [{metric: auc, test: superior, slices: []}]", "names no slice"),
         ("rules: [{id: a, metric: b, test: superior}, {id: a, metric: c, test: superior}]", "'a'"),

@@ -13,9 +13,11 @@ from servable_core.servables.saved_model.tensorflow_runtime import import_tensor
 from tests.jobs import run_job
 from tests.models import save_linear, save_signatures
 from tests.transforms.evaluation.saved import rows_of, save_version
+from transforms.evaluation import saved_index
 from transforms.evaluation.class_names import class_names_of
 from transforms.evaluation.evaluation_rows import EvaluationColumns, EvaluationRows
 from transforms.evaluation.prediction_choice import choose_prediction, output_specs
+from transforms.evaluation.row_identity import key_numbers
 from transforms.evaluation.saved_parts import PartCache, read_part
 from transforms.evaluation.saved_predictions import plan_saved, read_saved, scan_saved
 from transforms.evaluation.slice_catalog import build_catalog
@@ -26,10 +28,17 @@ from transforms.metrics import EvaluationOptions, Task
 
 def _save(output, version, ids, num_parts=1, scale=1.0, **columns):
     """Writes predictions `p`, which are a multiple of the row's id."""
-    table = pa.table({"id": ids, "p": [scale * each for each in ids], **columns})
+    columns = {"p": [scale * (each or 0) for each in ids], **columns}
+    table = pa.table({"id": ids, **columns})
     cuts = np.linspace(0, len(ids), num_parts + 1).astype(int)
     parts = [table.slice(low, high - low) for low, high in itertools.pairwise(cuts)]
     return save_version(output, version, parts)
+
+
+def _hash_to_few_bits(monkeypatch, bits):
+    """Makes most keys have the same hash as others."""
+    mask = np.uint64((1 << bits) - 1)
+    monkeypatch.setattr(saved_index, "key_numbers", lambda *given: key_numbers(*given) & mask)
 
 
 def _predictions(saved, columns=()):
@@ -145,6 +154,46 @@ class TestMatching:
             InvalidArgumentError, match=r"version 2: key 3 comes twice \(row 0 of .* and row 2 of"
         ):
             list(read_saved(0, saved, [], ["p"]))
+
+    @pytest.mark.parametrize("bits", [0, 1, 2])
+    def test_other_keys_with_the_same_hash(self, tmp_path, monkeypatch, bits):
+        """Keys whose hashes are equal are told apart by the keys themselves."""
+        _hash_to_few_bits(monkeypatch, bits)
+        _save(tmp_path, 1, [1, 2, 3, 4, 5, 6, 7, 8], num_parts=2)
+        _save(tmp_path, 2, [10, 8, 11, 2, 12, 4, 13, 6], num_parts=3, scale=2)
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        assert _predictions(saved) == {
+            each: [each, None if each % 2 else 2 * each] for each in range(1, 9)
+        }
+
+    def test_files_and_rows_with_the_same_hash(self, tmp_path, monkeypatch):
+        """Both of file and row number have to be equal."""
+        _hash_to_few_bits(monkeypatch, 0)
+        files, rows = ["a", "a", "b", "b"], pa.array([0, 1, 0, 1], pa.int64())
+        table = pa.table({"source_file": files, "source_row": rows, "p": [0.0, 1.0, 2.0, 3.0]})
+        save_version(tmp_path, 1, [table])
+        save_version(tmp_path, 2, [table.take([3, 0])])
+        saved = plan_saved([str(tmp_path)])
+        found = [outputs[1]["p"] for _, *outputs in rows_of(read_saved(0, saved, [], ["p"]))]
+        assert found == [0.0, None, None, 3.0]
+
+    def test_a_key_twice_among_others_with_its_hash(self, tmp_path, monkeypatch):
+        """Only keys that really are equal come twice, however far apart."""
+        _hash_to_few_bits(monkeypatch, 0)
+        _save(tmp_path, 1, [1, 2, 3, 4])
+        _save(tmp_path, 2, [3, 2, 4, 3])
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        with pytest.raises(
+            InvalidArgumentError, match=r"version 2: key 3 comes twice \(row 0 of .* and row 3 of"
+        ):
+            list(read_saved(0, saved, [], ["p"]))
+
+    def test_null_is_no_number(self, tmp_path):
+        """A null key is another one than any number."""
+        _save(tmp_path, 1, [1, None, -1], p=[1.0, 2.0, 3.0])
+        _save(tmp_path, 2, [-1, 1, None], p=[30.0, 10.0, 20.0])
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        assert _predictions(saved) == {1: [1, 10], None: [2, 20], -1: [3, 30]}
 
     def test_rows_read_in_pieces(self, tmp_path):
         """More rows than a piece has come in pieces that fit each other."""

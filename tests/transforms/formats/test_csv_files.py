@@ -326,6 +326,23 @@ class TestDamage:
         with pytest.raises(DataLossError, match="a row is longer than 4 MiB; is a quote never"):
             _rows(path, _schema(a=_INT))
 
+    def test_an_open_quote_among_the_first_rows(self, write):
+        """The rows before it tell the types."""
+        path = write('a,b\n1,x\n2,"y\n' + "3,z\n" * 1_000_000)
+        assert read_schema(path).equals(_schema(a=_INT, b=_TEXT))
+
+    def test_small_compressed_files(self, write):
+        """Of these, too, all that stands before the damage is read."""
+        content = gzip.compress(b"a\n" + b"".join(b"%d\n" % (row**3) for row in range(9999)))
+        path = write(content[: len(content) // 2], "a.csv.gz")
+        with pytest.raises(DataLossError, match="damaged or cut off"):
+            read_schema(path)
+        assert read_schema(path, "dead_letter").equals(_schema(a=_INT))
+        rows, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert [each["a"] for each in rows[:-1]] == [row**3 for row in numbers[:-1]]
+        assert 3000 < len(rows) < 9000
+        assert [each.source_row for each in bad] == [len(rows)]
+
     @pytest.mark.parametrize("compressed", [False, True])
     def test_what_lies_behind_is_one_bad_record(self, write, compressed):
         """With dead letters, rows before an open quote, or the end of half a file, are delivered."""

@@ -142,3 +142,16 @@ def test_any_floats(values):
     """A float32 is read back as the same float32."""
     array = pa.array(values, pa.float32())
     assert pa.array(_column(array), pa.float64()).cast(pa.float32(), safe=False).equals(array)
+
+
+@pytest.mark.parametrize(
+    ("binary", "text"), [(pa.binary(), pa.string()), (pa.large_binary(), pa.large_string())]
+)
+def test_text_that_is_none(binary, text):
+    """What Arrow calls text without having looked at it, such as a damaged column, may be bytes."""
+    values = pa.array([b"abc", b'\xff"', None], binary).view(text)
+    assert _column(values) == ["abc", {"b64": "/yI="}, None]
+    assert _column(pa.ListArray.from_arrays([0, 2, 3], values)) == [
+        ["abc", {"b64": "/yI="}],
+        [None],
+    ]

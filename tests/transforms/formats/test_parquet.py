@@ -145,6 +145,14 @@ class TestCorruption:
         with pytest.raises(DataLossError, match="cannot be read as Parquet"):
             read_footer(str(cut))
 
+    def test_a_name_that_is_no_text(self, tmp_path):
+        """Names are checked, since all that reads them takes them for text."""
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"some_name": [1]}), path, store_schema=False)
+        path.write_bytes(path.read_bytes().replace(b"some_name", b"some\xffname"))
+        with pytest.raises(DataLossError, match="the name of a column is not UTF-8"):
+            read_footer(str(path))
+
     def test_messages_are_one_printable_line(self, path, tmp_path):
         """Arrow quotes the bytes of a corrupt footer; messages do not."""
         content = bytearray(Path(path).read_bytes())

@@ -18,7 +18,7 @@ def _sum(values, keys=None):
     keys = np.zeros(values.size, dtype=np.int64) if keys is None else keys
     table = SumTable(int(keys.max()) + 1)
     table.add(keys, fixed_point.to_words(values), slice(None))
-    return table.words()
+    return table.words(np.arange(int(keys.max()) + 1))
 
 
 def _exact(words):
@@ -63,7 +63,7 @@ def test_more_numbers_than_one_word_may_hold():
         words = fixed_point.to_words(np.full(64, large))
         table.add(np.ones(64, dtype=np.int64), words, slice(None))
     assert 6400 * large * 2**44 > 2**63
-    nothing, everything = table.words()
+    nothing, everything = table.words(np.arange(2))
     assert _exact(nothing) == 0
     assert _exact(everything) == 6400 * Fraction(large)
 

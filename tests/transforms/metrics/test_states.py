@@ -252,3 +252,27 @@ def test_keys_hold_their_coordinates_in_order(pairs):
     keys = _LAYOUT.pack(slices, blocks)
     assert [tuple(each) for each in np.stack(_LAYOUT.unpack(keys), axis=1)] == pairs
     assert (np.argsort(keys, kind="stable") == np.lexsort((blocks, slices))).all()
+
+
+@pytest.mark.parametrize("make", [_histogram, _weighted_histogram])
+@pytest.mark.parametrize("most", [1, 7])
+def test_cells_are_merged_in_parts(monkeypatch, make, most):
+    from transforms.metrics import sparse_cells
+
+    rows = _Rows(7)
+    rows.scores = np.round(rows.scores, 2)
+    rows.weights[:60] *= 2.0**18
+    parts = [make(rows, each) for each in np.array_split(np.arange(_ROWS), 3)]
+    whole = _bytes(type(parts[0]).merge(parts))
+    monkeypatch.setattr(sparse_cells, "_MAX_MERGED", most)
+    assert _bytes(type(parts[0]).merge(parts)) == whole
+    heavy = [make(rows, np.zeros(300, dtype=int)), *parts]
+    assert _bytes(type(parts[0]).merge(heavy)) == _bytes(type(parts[0]).merge(heavy[::-1]))
+
+
+def test_a_number_of_very_many_rows_is_counted():
+    numbers = np.full(70_000, 0.25)
+    found = _one_distribution(np.r_[numbers, 0.5], 10)
+    assert found.distribution(0, 0).weights.tolist() == [[[70_000, 1], [0, 0]]]
+    twice = Histogram.merge([found, _one_distribution([0.75], 10), found])
+    assert twice.distribution(0, 0).weights.tolist() == [[[140_000, 2, 1], [0, 0, 0]]]

@@ -1,0 +1,147 @@
+"""What evaluating two versions costs beside precomputing them, side by side on the same rows.
+
+    python -m benchmarks.evaluation --rows 2000000
+
+Two networks of 16 inputs: a small one, next to which everything else shows, and one with a hundred
+times the arithmetic. Each is precomputed, evaluated, and evaluated with 125 slices, in turns, each
+in a process of its own. The seconds are those of the units: start-up and the count of the slice
+columns are left out. Prints the figures and writes them to `evaluation.md` beside this file.
+"""
+
+import argparse
+import re
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import machine
+from benchmarks.workloads import data_dir, fresh_output_dir
+
+PAGE = Path(__file__).with_suffix(".md")
+NUM_FEATURES, NUM_FILES = 16, 8
+WIDTHS = {"small": 128, "large": 1280}
+VERSIONS = (1, 2)
+SLICES = ("--slice=country", "--slice=country,device")
+_SECONDS = re.compile(r"^done: .* in ([0-9.]+) s, ", re.MULTILINE)
+
+
+def main() -> None:
+    options = _options()
+    if options.save:
+        save_models(Path(options.save))
+        return
+    root = data_dir() / "evaluation"
+    data = write_data(root / f"rows-{options.rows}", options.rows)
+    if not (root / "models").exists():
+        machine.run_or_exit([sys.executable, "-m", __spec__.name, "--save", str(root / "models")])
+    lines = [
+        "| network | precompute | evaluate | ratio | with 125 slices | ratio |",
+        "|---|---|---|---|---|---|",
+        *(row(name, root, data, options) for name in WIDTHS),
+    ]
+    text = "\n".join([*lines, "", *machine.facts()])
+    print(text)
+    words = "Seconds of the units, medians of runs in turns; two versions, binary task, "
+    PAGE.write_text(f"# Evaluation\n\n{words}{options.rows:,} rows.\n\n{text}\n")
+
+
+def row(name: str, root: Path, data: Path, options: argparse.Namespace) -> str:
+    """Returns the figures of one network."""
+    precompute = ["precompute", "--model_version=all", "--key=id", "--passthrough=label"]
+    evaluate = ["evaluate", "--baseline=1", "--candidate=2", "--label=label", "--example_key=id"]
+    jobs = {"P": precompute, "E": evaluate, "S": [*evaluate, *SLICES]}
+    found: dict[str, list[float]] = {each: [] for each in jobs}
+    for _ in range(options.runs):
+        for job, words in jobs.items():
+            output = fresh_output_dir(f"evaluation-{name}-{job}")
+            command = [
+                sys.executable,
+                "run_pipeline.py",
+                *words,
+                f"--model_base_path={root}/models/{name}",
+                f"--input={data}/*.parquet",
+                f"--output={output}/out",
+            ]
+            found[job].append(_unit_secs(machine.run_or_exit(command).stdout))
+            shutil.rmtree(output)
+    base, plain, sliced = (statistics.median(found[job]) for job in jobs)
+    shown = f"| {name} | {base:.1f} s | {plain:.1f} s | {plain / base:.2f} |"
+    return f"{shown} {sliced:.1f} s | {sliced / base:.2f} |"
+
+
+def _unit_secs(printed: str) -> float:
+    match = _SECONDS.search(printed)
+    if match is None:
+        sys.exit(f"no figures in:\n{printed}")
+    return float(match[1])
+
+
+def write_data(directory: Path, num_rows: int) -> Path:
+    """Writes the rows, once."""
+    if directory.exists():
+        return directory
+    unfinished = directory.with_name(f"unfinished-{directory.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for number in range(NUM_FILES):
+        rows = num_rows // NUM_FILES
+        rng = np.random.default_rng(number)
+        features = rng.normal(size=rows * NUM_FEATURES).astype(np.float32)
+        table = pa.table(
+            {
+                "id": np.arange(rows) + number * rows,
+                "features": pa.FixedSizeListArray.from_arrays(pa.array(features), NUM_FEATURES),
+                "label": rng.integers(0, 2, rows),
+                "country": pa.array(rng.choice([f"c{each:02d}" for each in range(20)], rows)),
+                "device": pa.array(rng.choice(list("abcde"), rows)),
+            }
+        )
+        pq.write_table(table, unfinished / f"part-{number}.parquet", row_group_size=1 << 16)
+    unfinished.rename(directory)
+    return directory
+
+
+def save_models(directory: Path) -> None:
+    """Saves both versions of both networks."""
+    import tensorflow as tf
+
+    for name, width in WIDTHS.items():
+        for version in VERSIONS:
+            rng = np.random.default_rng(version)
+            shapes = [(NUM_FEATURES, width), (width, width), (width, 1)]
+            weights = [
+                tf.Variable((rng.normal(size=each) / np.sqrt(each[0])).astype(np.float32))
+                for each in shapes
+            ]
+            _save(directory / name / str(version), weights)
+
+
+def _save(path: Path, weights: list) -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None, NUM_FEATURES], tf.float32, "features")])
+    def predict(features):
+        hidden = tf.nn.relu(features @ weights[0])
+        hidden = tf.nn.relu(hidden @ weights[1])
+        return {"probability": tf.sigmoid(tf.squeeze(hidden @ weights[2], axis=1))}
+
+    module = tf.Module()
+    module.weights = weights
+    tf.saved_model.save(module, str(path), signatures={"serving_default": predict})
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--save", help="only save the models there")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
