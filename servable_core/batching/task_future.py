@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from typing_extensions import override
 
@@ -99,29 +99,34 @@ class TaskFuture(Future[T]):
 
     @override
     def set_result(self, result: T) -> None:
-        with self._lock:
-            self._finish_locked(result, None)
+        with self._lock:  # written out: once per task
+            if self._state in _DONE:
+                self._refuse_to_finish()
+            self._result = result
+            self._state = _FINISHED  # behind it: whoever sees it, without the lock, takes the result
             for waiter in self._waiters:
                 waiter.add_result(self)
-            self._wake_locked()
+            for sleeper in self._sleepers:
+                sleeper.release()
+            if self._made_condition is not None:
+                self._made_condition.notify_all()
         if self._done_callbacks:
             self._call_back()
 
     @override
     def set_exception(self, exception: BaseException | None) -> None:
         with self._lock:
-            self._finish_locked(None, exception)
+            if self._state in _DONE:
+                self._refuse_to_finish()
+            self._exception = exception
+            self._state = _FINISHED
             for waiter in self._waiters:
                 waiter.add_exception(self)
             self._wake_locked()
         self._call_back()
 
-    def _finish_locked(self, result: Any, exception: BaseException | None) -> None:
-        if self._state in _DONE:
-            raise InvalidStateError(f"a future that is {self._state} cannot be finished")
-        self._result = result
-        self._exception = exception
-        self._state = _FINISHED  # last: whoever sees it, without the lock, takes what it stands for
+    def _refuse_to_finish(self) -> NoReturn:
+        raise InvalidStateError(f"a future that is {self._state} cannot be finished")
 
     def _wake_locked(self) -> None:
         for sleeper in self._sleepers:
