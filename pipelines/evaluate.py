@@ -23,14 +23,17 @@ from pipelines.job_run import (
     quiet_libraries,
 )
 from pipelines.output_directory import check_apart, check_plan_apart, locked
+from pipelines.report.number_format import counted
 from servable_core.errors import AbortedError, InvalidArgumentError
 from servable_core.runtime.clock import Clock, SystemClock
 from transforms.evaluation.gate_config import parse_gate
 from transforms.evaluation.noise_floor import noise_floor
-from transforms.evaluation.state_files import SavedEvaluation, read_states
+from transforms.evaluation.state_files import STATES_DIRECTORY, SavedEvaluation, read_states
 from transforms.failure_budget import FailureBudget, TooManyFailuresError
 from transforms.job_state import JobState, start_job_state
+from transforms.metrics.row_checks import ROW_COUNTS
 from transforms.plan_files import write_plan
+from transforms.storage import delete_tree
 from transforms.worker_core import worker_cores
 
 _LAST_WORDS = "nothing was concluded; start anew with the same command"
@@ -63,7 +66,12 @@ def run(options: EvaluateOptions, clock: Clock | None = None) -> EvaluationOutco
             _launch(options, runner, prepared, clock)
             unit_secs = clock.now() - launched_secs
             saved = read_states(output)
-            _check_failures(saved, options.execution.failure_budget)
+            try:
+                _check_failures(saved, options.execution.failure_budget)
+                _check_any_rows(saved)
+            except JobFailedError:
+                delete_tree(f"{output}/{STATES_DIRECTORY}")  # no gate must judge them
+                raise
         return tell_outcome(
             saved, output, gate, unit_secs=unit_secs, total_secs=clock.now() - started_secs
         )
@@ -157,12 +165,32 @@ def _check_failures(saved: SavedEvaluation, budget: FailureBudget) -> None:
         JobFailedError: They did.
     """
     failed = saved.setup.failed_rows.numbers(saved.states)
-    counts = saved.evaluation().finalise(saved.states, slice_id=0)
-    rows = next(int(each.estimate.value) for each in counts if each.metric == "rows")
+    rows = _row_counts(saved)["rows"]
     try:  # what failed for all versions is none of these rows
         budget.check(max(failed), rows + min(failed), is_final=True)
     except TooManyFailuresError as error:
         raise JobFailedError(str(error)) from error
+
+
+def _check_any_rows(saved: SavedEvaluation) -> None:
+    """Checks that a row was evaluated.
+
+    Raises:
+        JobFailedError: None was; the message says what is wrong with them.
+    """
+    counts = _row_counts(saved)
+    if counts["valid_rows"]:
+        return
+    wrong = [f"{name} {number:,}" for name, number in counts.items() if name != "rows" and number]
+    raise JobFailedError(
+        f"none of the {counts['rows']:,} rows could be evaluated ({', '.join(wrong)}): check the label, the weight and the predictions"
+    )
+
+
+def _row_counts(saved: SavedEvaluation) -> dict[str, int]:
+    """Returns the counts of all rows by name, of the version with most."""
+    found = saved.evaluation().row_counts(saved.states, slice_id=0)
+    return {name: max(each[name] for each in found) for name in ROW_COUNTS}
 
 
 def _starting_line(prepared: Prepared, runner: RunnerChoice) -> str:
@@ -170,12 +198,12 @@ def _starting_line(prepared: Prepared, runner: RunnerChoice) -> str:
     baseline, *candidates = setup.versions
     others = f"{', '.join(map(str, candidates))} against " if candidates else ""
     versions = f"version{'s' if len(candidates) > 1 else ''} {others}{baseline}"
-    rows = "" if prepared.num_rows is None else f"{prepared.num_rows:,} rows, "
-    slices = "" if num_slices == 1 else f", {num_slices - 1:,} slices"
-    units = prepared.source.num_units
+    rows = "" if prepared.num_rows is None else f"{counted(prepared.num_rows, 'row')}, "
+    slices = "" if num_slices == 1 else f", {counted(num_slices - 1, 'slice')}"
+    units = counted(prepared.source.num_units, "unit")
     return (
         f"evaluating {versions} of {setup.model_name} ({setup.task.value}) over {rows}"
-        f"{units} unit{'s' if units != 1 else ''}{slices}, on {runner.name}"
+        f"{units}{slices}, on {runner.name}"
     )
 
 

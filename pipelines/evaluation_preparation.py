@@ -23,6 +23,7 @@ from transforms.evaluation.class_names import common_class_names
 from transforms.evaluation.evaluation_config import EvaluationConfig
 from transforms.evaluation.evaluation_rows import EvaluationColumns
 from transforms.evaluation.evaluation_setup import EvaluationSetup
+from transforms.evaluation.first_rows import check_first_rows
 from transforms.evaluation.model_rows import model_rows
 from transforms.evaluation.predicted_rows import PredictedRows
 from transforms.evaluation.prediction_choice import (
@@ -212,7 +213,11 @@ def prepare_saved(options: EvaluateOptions) -> Prepared:
     return Prepared(
         measured=measured,
         source=SavedUnits(measured=measured, saved=saved, outputs=tuple(wanted)),
-        facts=_facts(options, models={}, files=files),
+        facts=_facts(
+            options,
+            models={each.version: each.fingerprint for each in saved.versions if each.fingerprint},
+            files=files,
+        ),
         num_rows=saved.baseline.num_rows,
         size_bytes=sum(each.size_bytes for each in saved.baseline.parts),
     )
@@ -334,13 +339,15 @@ def _measured(
         cluster_key=config.cluster_key,
         versions=tuple(map(str, versions)),
     )
-    setup.options()  # refuses what cannot be measured
-    return Measured(
+    measured = Measured(
         setup=setup,
         columns=columns,
         needed=tuple(dict.fromkeys([*config.columns, *row_key])),
         catalog=catalog,
     )
+    rows = measured.row_measure().rows.batch(first.columns, first.outputs)
+    check_first_rows(rows, setup.options(), columns)  # refuses what cannot be measured
+    return measured
 
 
 def _class_names(

@@ -31,13 +31,14 @@ from pipelines.output_directory import (
 from pipelines.run_summary import bytes_line, failure_lines, load_words, time_lines
 from servable_core.errors import AbortedError, FailedPreconditionError
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.file_system import FileInfo
 from servable_core.servables.saved_model.fingerprint import check_fingerprint, fingerprint_version
 from transforms.finalize import MANIFEST_FILE
 from transforms.job_state import JobState, job_state, start_job_state
-from transforms.plan import Plan
+from transforms.plan import InputFile, Plan
 from transforms.plan_files import write_plan
 from transforms.planning import make_plan
-from transforms.receipt_reader import DoneUnits, ReceiptReader
+from transforms.receipt_reader import DoneUnits, ReceiptReader, create_reading_executor
 from transforms.storage import file_system_for, read_bytes, stat_file
 from transforms.worker_core import acquired_core, worker_core_config, worker_cores
 
@@ -166,13 +167,19 @@ def _check_unchanged(plan: Plan) -> None:
         file_system = file_system_for(model.path)
         found = fingerprint_version(model.path, file_system.list_files(model.path), file_system)
         check_fingerprint(model.path, model.fingerprint, found)
-    for each in plan.inputs:
-        file = stat_file(each.path)
-        if file is None or (file.size_bytes, file.mtime_secs) != (each.size_bytes, each.mtime_secs):
-            what = "is gone" if file is None else "changed"
-            raise FailedPreconditionError(
-                f"the input file {each.path} {what} since the job was planned, so resuming would mix old and new rows; start anew with --if_exists=overwrite"
-            )
+    with create_reading_executor(plan.inputs[0].path, "inputs") as executor:
+        files = executor.map(stat_file, [each.path for each in plan.inputs])
+        for each, file in zip(plan.inputs, files, strict=True):
+            _check_same_file(each, file)
+
+
+def _check_same_file(planned: InputFile, file: FileInfo | None) -> None:
+    was = (planned.size_bytes, planned.mtime_secs)
+    if file is None or (file.size_bytes, file.mtime_secs) != was:
+        what = "is gone" if file is None else "changed"
+        raise FailedPreconditionError(
+            f"the input file {planned.path} {what} since the job was planned, so resuming would mix old and new rows; start anew with --if_exists=overwrite"
+        )
 
 
 def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock: Clock) -> None:

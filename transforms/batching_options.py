@@ -123,7 +123,9 @@ def create_batching_options(
     calibration = None
     if most is None or (merges_tasks and parameters.max_batch_size is None):
         first = hint if most is None else min(hint, most)
-        calibration = _calibration(allowed, first, num_gpus, is_ragged=is_ragged)
+        calibration = _calibration(
+            allowed, first, num_gpus, num_threads=num_threads, is_ragged=is_ragged
+        )
         most = most or max(calibration.sizes[-1], _MAX_BATCH_ROWS)
     cells = execution.max_batch_cells
     if is_ragged and cells is not None:
@@ -162,11 +164,12 @@ def _timeout_secs(parameters: BatchingParameters, is_ragged: bool, merges_tasks:
 
 
 def _calibration(
-    allowed: tuple[int, ...], hint: int, num_gpus: int, *, is_ragged: bool
+    allowed: tuple[int, ...], hint: int, num_gpus: int, *, num_threads: int, is_ragged: bool
 ) -> Calibration:
     if not is_ragged:
+        num_in_flight = (_BATCHES_PER_THREAD + 1) * num_threads  # formed for the former size
         options = CalibrationOptions(
-            min_gain=_MIN_GAIN, max_batches_passed_over=_MAX_BATCHES_PASSED_OVER
+            min_gain=_MIN_GAIN, max_batches_passed_over=_MAX_BATCHES_PASSED_OVER + num_in_flight
         )
         return Calibration(sizes=allowed or _around(hint), first=hint, options=options)
     first = _MAX_BATCH_CELLS_ON_GPU if num_gpus else MAX_BATCH_CELLS

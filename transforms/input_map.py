@@ -1,11 +1,12 @@
 """`--input_map`: which columns feed which signature input."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from servable_core.batching.padding import Derivation
 from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec
 
 _DERIVED = re.compile(r"(mask|len)\((.+)\)")
 
@@ -62,6 +63,22 @@ def _parse_source(entry: str, source: str) -> ColumnSource:
 def padded_columns(input_map: Mapping[str, ColumnSource]) -> frozenset[str]:
     """Returns the columns whose rows are padded, because their mask or lengths are wanted."""
     return frozenset(each.columns[0] for each in input_map.values() if each.derivation is not None)
+
+
+def numeric_columns(
+    signatures: Iterable[SignatureSpec], input_map: Mapping[str, ColumnSource]
+) -> frozenset[str]:
+    """Returns the columns whose values are fed to inputs of numbers, whether there are such or not."""
+    names = {
+        tensor.name
+        for signature in signatures
+        for tensor in signature.inputs
+        if tensor.dtype not in ("string", "bool")
+    }
+    sources = [input_map.get(name, ColumnSource(columns=(name,), stacked=False)) for name in names]
+    return frozenset(
+        column for source in sources if source.derivation is None for column in source.columns
+    )
 
 
 def parse_pad_values(entries: Sequence[str]) -> dict[str, str]:

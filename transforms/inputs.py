@@ -1,7 +1,7 @@
 """Finds the input files and describes what is in them, before anything is read in earnest."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -195,6 +195,7 @@ def describe_inputs(
     *,
     bounds: UnitBounds | None = None,
     options: TFRecordOptions | None = None,
+    numbers: Collection[str] = (),
 ) -> InputDescription:
     """Reads footers (Parquet) or first records (all other formats) of `files`.
 
@@ -205,12 +206,13 @@ def describe_inputs(
         bounds: TFRecord files that are larger than a unit are cut, for which their headers are read;
             None leaves them whole.
         options: What becomes of TFRecords that are damaged.
+        numbers: Columns of CSV that are numbers if most of their values are.
 
     Raises:
         DataLossError: A file is corrupt, truncated, or of another format.
         NotFoundError: There is no row in any of them.
     """
-    describe = _describer(input_format, bounds or _UNCUT, options or TFRecordOptions())
+    describe = _describer(input_format, bounds or _UNCUT, options or TFRecordOptions(), numbers)
     with create_executor(_NUM_FOOTER_THREADS, "footers") as executor:
         description = describe(files, limit, executor)
     if not description.pieces:
@@ -220,11 +222,15 @@ def describe_inputs(
     return replace(description, input_format=input_format)
 
 
-def _describer(input_format: str, bounds: UnitBounds, options: TFRecordOptions) -> _Describer:
+def _describer(
+    input_format: str, bounds: UnitBounds, options: TFRecordOptions, numbers: Collection[str]
+) -> _Describer:
     describers: dict[str, _Describer] = {
         "parquet": _describe_parquet,
         "tfrecord": partial(_describe_tfrecord, bounds=bounds, options=options),
-        "csv": partial(_describe_text, partial(describe_csv, on_error=options.on_error)),
+        "csv": partial(
+            _describe_text, partial(describe_csv, on_error=options.on_error, numbers=numbers)
+        ),
         "jsonl": partial(
             _describe_text,
             partial(

@@ -30,7 +30,12 @@ from transforms.formats.text_types import type_to_text
 from transforms.formats.tfrecord_options import tfrecord_options
 from transforms.heads import find_heads
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
-from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
+from transforms.input_map import (
+    numeric_columns,
+    parse_input_map,
+    parse_pad_values,
+    parse_renames,
+)
 from transforms.inputs import InputDescription, describe_inputs, find_inputs, input_format_of
 from transforms.model_config import resolve_selected_models
 from transforms.model_schemas import schemas_to_bind
@@ -73,6 +78,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
         request.limit,
         bounds=request.bounds,
         options=tfrecord_options(request.crc, request.on_error),
+        numbers=_numbers(request, signatures),
     )
     schemas = schemas_to_bind(request.preprocess, files, input_format, description)
     bindings = _bind_all(request, models, signatures, schemas, description)
@@ -100,6 +106,13 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
         batch_size_hint=batch_size,
         flags=request.flags,
     )
+
+
+def _numbers(request: PlanRequest, signatures: Sequence[SignatureSpec]) -> frozenset[str]:
+    """Returns the columns in which a value that is no number is a bad one, rather than text."""
+    if request.on_error == "fail" or request.preprocess is not None:
+        return frozenset()
+    return numeric_columns(signatures, parse_input_map(request.input_map))
 
 
 def _bind_all(

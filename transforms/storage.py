@@ -268,11 +268,22 @@ def _create_remote(path: str) -> Iterator[DigestingSink]:
         yield (sink := DigestingSink(spool, path))
         if sink.is_withheld:
             return
-        with told_of_output(path):
+        with told_of_output(path), _deleting_if_cut_off(path):
             spool.seek(0)
             with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as remote:
                 shutil.copyfileobj(spool, remote, 1 << 20)
         sink.closed = True
+
+
+@contextmanager
+def _deleting_if_cut_off(path: str) -> Iterator[None]:
+    """Deletes `path` if the body fails: leaving a store's writer, even so, makes an object of its half."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # the error that led here is the one to tell
+            delete_file(path)
+        raise
 
 
 def delete_tree(directory: str) -> None:

@@ -1,6 +1,6 @@
 """What is in CSV and JSON Lines files, as far as their first rows tell."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -31,18 +31,26 @@ class TextDescription:
 
 
 def describe_csv(
-    files: Sequence[FileInfo], limit: int | None, executor: Executor, *, on_error: str = FAIL
+    files: Sequence[FileInfo],
+    limit: int | None,
+    executor: Executor,
+    *,
+    on_error: str = FAIL,
+    numbers: Collection[str] = (),
 ) -> TextDescription:
     """Reads the first rows of each file, and counts rows if there is a `limit`.
 
     A file is one piece. Columns whose types differ are text. With `on_error=DEAD_LETTER`, of a
-    compressed file that is damaged, the rows before the damage are enough.
+    compressed file that is damaged, the rows before the damage are enough. Columns that are to be
+    `numbers` are, if most of their values are.
 
     Raises:
         DataLossError: A file is damaged, or no CSV.
     """
     paths = [each.path for each in files]
-    guessed = list(executor.map(partial(csv_files.read_schema, on_error=on_error), paths))
+    guessed = list(
+        executor.map(partial(csv_files.read_schema, on_error=on_error, numbers=numbers), paths)
+    )
     agreed = agreed_types(list(zip(paths, guessed, strict=True)), all_is_text=True)
     # Where there are no values, any text could come.
     types = {name: pa.string() if pa.types.is_null(each) else each for name, each in agreed.items()}

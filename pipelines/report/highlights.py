@@ -80,12 +80,15 @@ class Highlights:
 
 def highlights(content: ReportContent) -> list[Highlights]:
     """Returns what is to be said first of each candidate."""
-    return [_of_candidate(content, each) for each in content.results.candidates]
+    metrics = shown_metrics(content)
+    return [_of_candidate(content, each, metrics) for each in content.results.candidates]
 
 
-def _of_candidate(content: ReportContent, candidate: int) -> Highlights:
+def _of_candidate(
+    content: ReportContent, candidate: int, metrics: Sequence[tuple[str, str]]
+) -> Highlights:
     found = list(comparisons(content, candidate, ALL_ROWS))
-    of_slices = [_of_slices(content, candidate, *each) for each in shown_metrics(content)]
+    of_slices = [_of_slices(content, candidate, *each) for each in metrics]
     return Highlights(
         candidate=candidate,
         tiles=first_metrics(found)[:_MAX_TILES],

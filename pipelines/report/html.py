@@ -6,18 +6,9 @@ from typing import Any
 
 from pipelines.report.change_charts import change_charts
 from pipelines.report.chart import Chart
-from pipelines.report.comparison import Effect
+from pipelines.report.confusion_table import confusion_tables
 from pipelines.report.content import COMMAND_LINE, ReportContent
-from pipelines.report.gate_view import (
-    RuleLine,
-    allowed_change,
-    headline,
-    is_kept,
-    reasons,
-    rule_line,
-    tally,
-    worst_first,
-)
+from pipelines.report.gate_view import allowed_change
 from pipelines.report.highlights import Highlights, SliceHighlights, highlights
 from pipelines.report.metric_table import class_rows, comparison_cells, metric_sections
 from pipelines.report.number_format import counted, format_count, printable
@@ -26,40 +17,11 @@ from pipelines.report.score_charts import score_charts
 from pipelines.report.slice_chart import SliceChart, by_chance, slice_chart
 from pipelines.report.slice_ranking import MAX_SLICES
 from pipelines.report.top_row_table import top_row_lines
-from transforms.evaluation.verdict import CandidateVerdict, Status, Verdict, gravity
+from pipelines.report.verdict_view import verdict_views
 
 _TEMPLATE = "report.html.jinja"
-_MAX_REASONS = 4
-_MAX_RULES = 100
 _MAX_SMALL_SLICES = 100
 _MAX_CLASS_ROWS = 300
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VerdictView:
-    """What the gate decided of a candidate, ready to be shown.
-
-    Attributes:
-        version: The candidate.
-        status: The verdict.
-        headline: The same in a sentence.
-        tally: How many checks came out how.
-        reasons: The first few.
-        num_more_reasons: How many there are beside these.
-        open_rules: What was not passed, the gravest first.
-        kept_rules: What was passed.
-        num_hidden_rules: Of both, left out.
-    """
-
-    version: int
-    status: Status
-    headline: str
-    tally: str
-    reasons: tuple[str, ...]
-    num_more_reasons: int
-    open_rules: tuple[RuleLine, ...]
-    kept_rules: tuple[RuleLine, ...]
-    num_hidden_rules: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,11 +80,11 @@ def _page(content: ReportContent) -> dict[str, Any]:
     return {
         "content": content,
         "results": content.results,
-        "effects": Effect,
-        "verdicts": list(_verdicts(content.verdict)),
+        "verdicts": list(verdict_views(content.verdict)),
         "highlights": found,
         "sections": metric_sections(content),
         "class_rows": class_rows(content)[:_MAX_CLASS_ROWS],
+        "confusions": list(confusion_tables(content)),
         "score_charts": list(score_charts(content)),
         "slice_views": list(_slice_views(content, found)),
         "change_charts": list(change_charts(content)),
@@ -135,31 +97,6 @@ def _page(content: ReportContent) -> dict[str, Any]:
         "command_line": facts.pop(COMMAND_LINE, ""),
         "facts": facts,
     }
-
-
-def _verdicts(verdict: Verdict | None) -> Iterator[VerdictView]:
-    if verdict is not None:
-        for each in sorted(verdict.candidates, key=lambda each: -gravity(each.status)):
-            yield _verdict_view(verdict, each)
-
-
-def _verdict_view(verdict: Verdict, candidate: CandidateVerdict) -> VerdictView:
-    outcomes = worst_first(candidate)
-    kept = [rule_line(each) for each in outcomes if is_kept(each)]
-    others = [rule_line(each) for each in outcomes if not is_kept(each)]
-    said = reasons(candidate)
-    hidden = max(0, len(kept) - _MAX_RULES) + max(0, len(others) - _MAX_RULES)
-    return VerdictView(
-        version=candidate.version,
-        status=candidate.status,
-        headline=headline(verdict, candidate),
-        tally=tally(candidate),
-        reasons=tuple(said[:_MAX_REASONS]),
-        num_more_reasons=max(0, len(said) - _MAX_REASONS),
-        open_rules=tuple(others[:_MAX_RULES]),
-        kept_rules=tuple(kept[:_MAX_RULES]),
-        num_hidden_rules=hidden,
-    )
 
 
 def _slice_views(content: ReportContent, candidates: Sequence[Highlights]) -> Iterator[SliceView]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipelines.report.comparison import Comparison
 from pipelines.report.content import ReportContent
+from transforms.evaluation.results import ALL_ROWS
 from transforms.metrics.row_checks import ROW_COUNTS
 
 MAIN = (
@@ -39,7 +40,7 @@ _OF_SLICES = ("log_loss", "auc", "accuracy", "rmse", "mae", "mean_prediction")
 # What figures show as pictures, and what of each class fills a table of its own.
 _DRAWN = (
     *ROW_COUNTS,
-    *("undefined_rows", "inference_errors"),
+    *("undefined_rows", "inference_errors", "unmatched_rows"),
     "confusion",
     "reliability_",
     "psi_expected",
@@ -152,7 +153,7 @@ def _named(found: Iterable[Comparison], names: Sequence[str]) -> list[Comparison
 
 def slice_metric(content: ReportContent) -> str | None:
     """Returns the metric by which slices are compared where no gate names one."""
-    names = set(content.results.names())
+    names = {each.metric for each in content.results.of_slice(ALL_ROWS)}
     return next((each for each in _OF_SLICES if each in names), None)
 
 

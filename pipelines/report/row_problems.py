@@ -18,7 +18,7 @@ _WORDS = {
     "nan_scores": "prediction is NaN or missing",
     "out_of_range_scores": "prediction out of range",
     _FAILED: "no prediction: the row or the model failed",
-    _UNMATCHED: "saved, but not of the baseline: left out",
+    _UNMATCHED: "saved for a version, but not for the baseline",
 }
 _ALWAYS = ("rows", "valid_rows")
 

@@ -81,9 +81,8 @@ class AutoBatchSize:
         self._sizes = list(sizes)
         self._options = options
         self._index = self._first_index = max(0, sum(size <= first for size in sizes) - 1)
-        self._first_rate: float | None = (
-            None  # of the first size, when last measured; rows per second
-        )
+        # Of the first size, when it was measured last; rows per second.
+        self._first_rate: float | None = None
         self._other_rate: tuple[int, float] | None = None  # rung and rate since then
         self._scores: dict[int, float] = {}  # by size: its rate in parts of the first one's
         self._is_frozen = len(sizes) == 1
@@ -93,6 +92,11 @@ class AutoBatchSize:
     def size(self) -> int:
         """The size that batches should have now."""
         return self._sizes[self._index]
+
+    @property
+    def size_below(self) -> int:
+        """The next smaller size of the ladder; 0 if there is none."""
+        return self._sizes[self._index - 1] if self._index else 0
 
     @property
     def is_frozen(self) -> bool:
@@ -146,11 +150,18 @@ class AutoBatchSize:
         return True
 
     def limit(self, max_size: int) -> None:
-        """Never uses more than `max_size` again, or the lowest rung if that is more."""
+        """Never uses more than `max_size` again, or the lowest rung if that is more.
+
+        Of what was measured, and is still allowed, the best is taken where the choice was final.
+        """
         allowed = [size for size in self._sizes if size <= max_size] or self._sizes[:1]
         if len(allowed) == len(self._sizes):
             return
         self._sizes = allowed
+        if self._is_frozen:
+            if self._index >= len(allowed):
+                self._index = self._preferred() if self._measured() else len(allowed) - 1
+            return
         if self._other_rate is not None and self._other_rate[0] >= len(allowed):
             self._other_rate = None
         if self._first_index >= len(allowed):  # nothing is left to compare with
@@ -160,7 +171,7 @@ class AutoBatchSize:
         if self._index >= len(allowed):
             self._index = self._first_index
             self._restart()
-        self._is_frozen = self._is_frozen or len(allowed) == 1
+        self._is_frozen = len(allowed) == 1
 
     def _note_rate(self, rate: float) -> None:
         """Learns the rate of the present size, and moves to the next one."""

@@ -170,9 +170,10 @@ class BatchQueue(Generic[T]):
 
     def take(self, now: float) -> Batch[T] | None:
         """Removes, closes and returns the oldest batch if it is due."""
-        if self.due_secs > now:
+        batches = self._batches
+        if not batches or (batches[0] is self._open and self._open_due_secs > now):
             return None
-        batch = self._batches.popleft()
+        batch = batches.popleft()
         if batch is self._open:
             is_flushed = self._open_due_secs == _NOW
             rest = self._trim(batch)

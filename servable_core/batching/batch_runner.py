@@ -111,7 +111,7 @@ class BatchRunner:
         """Runs a batch that needs neither padding nor cutting: in few steps, for small tasks."""
         start_secs = self._clock.now()
         try:
-            outputs = dict(self._run(inputs))
+            outputs = self._run(inputs)
         except BaseException as error:  # noqa: BLE001 - what has become of which row is found out
             self._recorder.add_failed_run(self._clock.now() - start_secs, is_extra=False)
             first_error = self._explained(error, num_rows)
@@ -122,8 +122,7 @@ class BatchRunner:
         waits_secs = [now - task.submitted_secs for task in tasks]
         self._recorder.add_usual(num_rows, num_slots, waits_secs, run_secs)
         self._sizing.record(num_rows, 0, run_secs, end_secs)
-        self._check_all_rows(outputs, num_rows)
-        self._hand_out_whole(outputs, tasks)
+        self._hand_out_whole(self._checked(outputs, num_rows), tasks)
 
     def _run_padded(
         self, inputs: Mapping[str, Any], num_rows: int, tasks: Sequence[SessionTask], now: float
@@ -182,12 +181,9 @@ class BatchRunner:
         start_secs = self._clock.now()
         try:
             outputs = self._run(inputs)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again, explained
             self._recorder.add_failed_run(self._clock.now() - start_secs, is_extra=not is_whole)
-            explained = self._explained(error, stop - start)
-            if explained is not error:
-                raise explained from error
-            raise
+            raise self._explained(error, stop - start)  # noqa: B904 - which has its cause
         rows = slice(start, stop)
         self._learn(padded, rows, size, start_secs, is_extra=not is_whole)
         return self._own_rows(outputs, padded, rows, size)
@@ -196,9 +192,11 @@ class BatchRunner:
         """Returns the error to tell: exhaustion is one to give up on where calls may not be halved."""
         if self._options.halves_on_exhaustion or not isinstance(error, _EXHAUSTION):
             return error
-        return FailedPreconditionError(
+        explained = FailedPreconditionError(
             f"{self._name}: {num_rows} rows exhaust memory, and may not be run in smaller batches: {error}"
         )
+        explained.__cause__ = error
+        return explained
 
     def _rows_of(self, name: str, value: Any, start: int, stop: int, size: int) -> Any:
         """Returns rows [start, stop), and repeats them until they are `size`: they are valid rows."""
@@ -233,27 +231,38 @@ class BatchRunner:
     ) -> Outputs:
         """Returns the outputs of the rows that were asked for, cut to their lengths."""
         num_rows = rows.stop - rows.start
-        if size == num_rows and padded.lengths is None:
-            self._check_all_rows(outputs, size)
-            return dict(outputs)
-        own: dict[str, np.ndarray] = {}
-        for name, value in outputs.items():
-            if name not in self._options.unbatched_outputs:
-                self._check_rows(name, value, size)
-            is_padded = size > num_rows and name not in self._options.unbatched_outputs
-            own[name] = value[:num_rows] if is_padded else value
+        own = self._checked(outputs, size)
+        if size > num_rows:
+            unbatched = self._options.unbatched_outputs
+            own = {
+                name: value if name in unbatched else value[:num_rows]
+                for name, value in own.items()
+            }
         return cut_outputs(own, padded, rows, self._options.padding)
 
-    def _check_all_rows(self, outputs: Mapping[str, np.ndarray], num_rows: int) -> None:
+    def _checked(self, outputs: Mapping[str, np.ndarray], num_rows: int) -> Outputs:
+        """Returns the outputs of a call, if they are what a model has to return."""
+        try:
+            checked = dict(outputs)
+        except (TypeError, ValueError):
+            raise FailedPreconditionError(
+                f"{self._name}: a model must return its outputs as arrays by name, got {outputs!r}"
+            ) from None
         unbatched = self._options.unbatched_outputs
-        for name, value in outputs.items():
+        for name, value in checked.items():
             if name not in unbatched:
                 self._check_rows(name, value, num_rows)
+        return checked
 
-    def _check_rows(self, name: str, value: np.ndarray, num_rows: int) -> None:
-        if not value.shape or value.shape[0] != num_rows:
+    def _check_rows(self, name: str, value: Any, num_rows: int) -> None:
+        shape = getattr(value, "shape", None)
+        if shape is None:
             raise FailedPreconditionError(
-                f"{self._name}: output {name!r} has shape {tuple(value.shape)} for a batch of "
+                f"{self._name}: output {name!r} must be an array, got {value!r}"
+            )
+        if not shape or shape[0] != num_rows:
+            raise FailedPreconditionError(
+                f"{self._name}: output {name!r} has shape {tuple(shape)} for a batch of "
                 f"{num_rows} rows; outputs need the batch as first dimension; leave it out with --output_tensors"
             )
 

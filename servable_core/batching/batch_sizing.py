@@ -163,8 +163,10 @@ class BatchSizing:
                 return
             target = self._target_locked(length)
             if not length:
-                # Files end where they end: what is nearly full tells as much.
-                is_full = _NEARLY_FULL * target <= num_rows <= target
+                # Files end where they end: what is nearly full tells as much. But what was formed
+                # for the size below, and still waited when the size changed, tells nothing.
+                least = max(auto.size_below, _NEARLY_FULL * target)
+                is_full = num_rows == target or least < num_rows < target
                 # The time since the batch before, but for that in which none ran.
                 auto.record(num_rows, min(now - last, run_secs), is_full=is_full)
             elif num_rows == target and length == self._probed_length:
@@ -187,9 +189,9 @@ class BatchSizing:
         It takes a while until that shows, so it is not done again at once. Nor is it done without
         end: where memory stays short all the same, something else than batches has it.
         """
-        if now < self._next_check_secs:
-            return
-        with self._lock:
+        with self._lock:  # of two threads, one checks
+            if now < self._next_check_secs:
+                return
             self._next_check_secs = now + _MEMORY_CHECK_SECS
         num_rows = self.target_rows(length)
         may_halve = num_rows > 1 and self._num_reliefs.get(length, 0) < _MAX_RELIEFS

@@ -1,5 +1,6 @@
 """Many small model calls in, few large ones out: the face of batching towards those who infer."""
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -310,15 +311,16 @@ class BatchingSession:
 
     def _process_batch(self, batch: Batch[SessionTask], *, is_ragged: bool) -> None:
         now = self._clock.now()
-        tasks = [task for task in batch.tasks if task.claim(now)]
-        if len(tasks) < len(batch.tasks):
-            self._recorder.count("num_dropped", len(batch.tasks) - len(tasks))
         try:
+            tasks = [task for task in batch.tasks if task.claim(now)]
+            if len(tasks) < len(batch.tasks):
+                self._recorder.count("num_dropped", len(batch.tasks) - len(tasks))
             for group in group_by_layout(tasks, self._run_options.unbatched_inputs):
                 self._run_group(group, now, is_ragged=is_ragged)
         except BaseException as error:  # a callback's, say: whatever it is, nobody waits for ever
-            for task in tasks:
-                task.fail(error)
+            for task in batch.tasks:
+                with contextlib.suppress(BaseException):  # its callback may raise as well
+                    task.fail(error)
             raise
 
     def _run_group(self, tasks: Sequence[SessionTask], now: float, *, is_ragged: bool) -> None:

@@ -73,6 +73,11 @@ class LimitedTurns(TurnPolicy[Q]):
             self._beyond_limit.add(batch)
         return queue
 
+    @property
+    @override
+    def is_learning(self) -> bool:
+        return True
+
     @override
     def end_turn(self, batch: Batch[Any], now: float, measured: float | None) -> None:
         if batch in self._beyond_limit:

@@ -6,6 +6,7 @@ fault of its neighbours. Where several rows in a row were bad, the next one is t
 batch in which all fail costs hardly more runs than it has rows.
 """
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -165,6 +166,7 @@ class _Isolation(Generic[R]):
         self.position = self._num_rows
 
     def _note_exhaustion(self, start: int, stop: int, error: BaseException) -> None:
+        _free_what_it_holds(error)
         if self._num_rows == 0:
             self._settle_rest(error)
         elif self.max_rows == 1:
@@ -185,6 +187,13 @@ class _Isolation(Generic[R]):
     def _forget_failure(self) -> None:
         self._bad_stop = self._error = None
         self._num_failures = 0
+
+
+def _free_what_it_holds(error: BaseException | None) -> None:
+    """Frees the variables of the calls that an error ended: the next try needs their memory."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def is_about_rows(error: Exception) -> bool:

@@ -85,6 +85,7 @@ class SharedBatchScheduler(Generic[T]):
         self._turn_ended = threading.Condition(self._lock)
         # Guarded by _lock.
         self._turns = turns or RankedRoundRobin(options.max_turns_passed_over)
+        self._is_learning = self._turns.is_learning
         self._queues: list[SharedBatchQueue[T]] = []  # Guarded by _lock.
         self._is_closed = False  # Guarded by _lock.
         self._is_stopped = False  # Guarded by _lock.
@@ -198,6 +199,7 @@ class SharedBatchScheduler(Generic[T]):
             with self._lock:
                 if turn is not None:
                     self._end_turn_locked(turn, measured)
+                    turn = None  # while this thread sleeps, nobody else may need what it ran
                 turn = self._next_turn_locked()
             if turn is None:
                 return
@@ -211,11 +213,12 @@ class SharedBatchScheduler(Generic[T]):
     def _run_measured(self, turn: _Turn[T]) -> float | None:
         queue, batch = turn
         queue.run(batch)
-        return self._measure(batch)
+        return self._measure(batch) if self._is_learning else None
 
     def _end_turn_locked(self, turn: _Turn[T], measured: float | None) -> None:
         queue, batch = turn
-        self._turns.end_turn(batch, self._clock.now(), measured)
+        if self._is_learning:
+            self._turns.end_turn(batch, self._clock.now(), measured)
         queue.finish_locked()
         if self._num_draining:
             self._turn_ended.notify_all()

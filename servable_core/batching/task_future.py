@@ -103,7 +103,9 @@ class TaskFuture(Future[T]):
             if self._state in _DONE:
                 self._refuse_to_finish()
             self._result = result
-            self._state = _FINISHED  # behind it: whoever sees it, without the lock, takes the result
+            self._state = (
+                _FINISHED  # behind it: whoever sees it, without the lock, takes the result
+            )
             for waiter in self._waiters:
                 waiter.add_result(self)
             for sleeper in self._sleepers:

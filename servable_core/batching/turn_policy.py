@@ -47,6 +47,10 @@ class TurnPolicy(Protocol[Q]):
     def start_turn(self, now: float) -> Q | None:
         """Returns the queue whose next batch runs now, or None; the caller takes that batch."""
 
+    @property
+    def is_learning(self) -> bool:
+        """Whether it learns from turns: only then are `measure` and `end_turn` called; never changes."""
+
     def end_turn(self, batch: Batch[Any], now: float, measured: float | None) -> None:
         """Notes that `batch` was processed.
 
@@ -104,9 +108,14 @@ class RankedRoundRobin(TurnPolicy[Q]):
             self._num_passed_over[chosen] = 0
         return chosen
 
+    @property
+    @override
+    def is_learning(self) -> bool:
+        return False  # turns do not depend on how earlier ones went
+
     @override
     def end_turn(self, batch: Batch[Any], now: float, measured: float | None) -> None:
-        """Turns do not depend on how earlier ones went."""
+        """Does nothing."""
 
     @property
     @override

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipelines.options import PrecomputeOptions
-from servable_core.errors import DataLossError, ServableCoreError
+from servable_core.errors import ServableCoreError
 from servable_core.runtime.clock import SystemClock
 from tests.fuzz import corpora, mutations
 from tests.fuzz.corpora import Original, Part
@@ -101,11 +101,7 @@ class DataCases:
                 rows = self._job(path, on_error, original.flags | output)
             except ServableCoreError as error:
                 check_message(error)
-                if (
-                    part is not None
-                    and on_error == "dead_letter"
-                    and not _may_refuse(corpus, error)
-                ):
+                if part is not None and on_error == "dead_letter":
                     raise BrokenPromiseError(f"{on_error}: {part} failed all: {error}") from error
                 yield type(error).__name__
             else:
@@ -147,14 +143,6 @@ class DataCases:
         """Lets go of the model."""
         if self._core is not None:
             self._core.close()
-
-
-def _may_refuse(corpus: str, error: ServableCoreError) -> bool:
-    """Whether what the first rows tell of the columns may have been damaged.
-
-    CSV has no types: a column with a number that is none any more is text.
-    """
-    return corpus == "csv" and not isinstance(error, DataLossError)
 
 
 def check_message(error: ServableCoreError) -> None:

@@ -18,7 +18,7 @@ from tests.evaluation_jobs import (
     save_versions,
     write_data,
 )
-from tests.models import call_model, save_choosy, save_classes
+from tests.models import call_model, save_choosy, save_classes, save_classifier
 
 ALL = ()
 
@@ -185,6 +185,23 @@ def test_classes_are_compared(tmp_path):
     churn = [each for key, each in found.items() if key[:1] == ("churn",)]
     assert churn
     assert churn[0]["value"] == pytest.approx(1 - accuracy, abs=1e-12)
+
+
+def test_classes_are_matched_by_name(tmp_path):
+    """A version that names the same classes in another order predicts the same."""
+    base_path = tmp_path / "animals"
+    save_classifier(base_path, 1, ["ox", "cat", "bear"])
+    save_classifier(base_path, 2, ["bear", "ox", "cat"])
+    labels = pa.array(["ox", "cat", "bear"] * 1000)
+    data = write_data(tmp_path / "data", labelled_table().append_column("animal", labels))
+    output = tmp_path / "out"
+    flags = ["--model_version=all", "--method=classify", "--input_map=inputs=features"]
+    assert evaluate(base_path, data, output, *flags, label="animal") == 0
+    found = _metrics(output)
+    assert found["bad_labels", "", 1, False, ALL]["value"] == 0
+    assert 0.1 < found["accuracy", "", 1, False, ALL]["value"] < 0.9
+    (churn,) = (each for key, each in found.items() if key[0] == "churn")
+    assert churn["value"] == 0
 
 
 def test_rows_that_fail_are_counted(base_path, data, tmp_path):

@@ -98,6 +98,9 @@ def test_saved_predictions_stand_for_models(root, expected, tmp_path):
     assert evaluate(root / "ctr", data, output, *flags, config, label="") == 0
     found, before = (evaluation_results(read_states(str(each))) for each in (output, root / "one"))
     assert [each.key for each in found.slices] == [each.key for each in before.slices]
+    fingerprints = [read_states(str(each)).facts["models"] for each in (output, root / "one")]
+    assert fingerprints[0] == fingerprints[1]
+    assert fingerprints[0].keys() == {"1", "2"}
     auc, earlier = (each.find("auc", 2, is_difference=True) for each in (found, before))
     assert auc.estimate.value == pytest.approx(earlier.estimate.value, abs=1e-6)
 

@@ -216,6 +216,21 @@ def test_bad_rows_are_put_aside(table, model, tmp_path, input_format, options):
         run_job(model.parent, tmp_path / "in", tmp_path / "failed", key="id", **options)
 
 
+def test_one_damaged_number_is_put_aside(model, tmp_path):
+    """Wherever in a CSV it stands, also in the first row; columns that feed no input stay text."""
+    path = tmp_path / "a.csv"
+    path.write_text("id,age,income,tenure,code\n0,1?,2,3,7\n1,2,3,4,A7\n2,3,4,x,8\n")
+    options = {"key": "id", "passthrough": ("code",)}
+    run_job(model.parent, path, tmp_path / "out", on_error="dead_letter", **options)
+    output = read_output(tmp_path / "out")
+    assert (output["id"].to_pylist(), output["code"].to_pylist()) == ([1], ["A7"])
+    letters = _letters(tmp_path / "out")
+    assert [each["source_row"] for each in letters] == [0, 2]
+    assert json.loads(letters[0]["record"])["age"] == "1?"
+    with pytest.raises(InvalidArgumentError, match="age: float32"):
+        run_job(model.parent, path, tmp_path / "refused", **options)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -2,8 +2,10 @@ import pytest
 
 from servable_core.batching.padding import Derivation
 from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import SignatureSpec, TensorSpec
 from transforms.input_map import (
     ColumnSource,
+    numeric_columns,
     padded_columns,
     parse_input_map,
     parse_pad_values,
@@ -100,3 +102,20 @@ def test_an_output_is_named_once():
     """The second entry of an output is refused."""
     with pytest.raises(InvalidArgumentError, match="names the output 'a' twice"):
         parse_renames(["a", "a=b"])
+
+
+def test_numeric_columns():
+    """Those that feed inputs of numbers, by the input's own name or by the map."""
+
+    def signature(**dtypes):
+        inputs = tuple(
+            TensorSpec(name=name, dtype=dtype, shape=(None,)) for name, dtype in dtypes.items()
+        )
+        return SignatureSpec(name="serving_default", inputs=inputs, outputs=())
+
+    signatures = [
+        signature(a="float32", b="string", c="bool", x="int64"),
+        signature(a="float32", y="int32"),
+    ]
+    input_map = parse_input_map(["x=[p,q]", "y=len(r)", "b=s"])
+    assert numeric_columns(signatures, input_map) == {"a", "p", "q"}

@@ -85,7 +85,7 @@ class EvaluationRows:
                 columns, given.example_key, given.cluster_key, self._options.num_blocks
             ),
             labels=None if label is None else self._labels(label),
-            weights=None if weight is None else to_numbers(weight, "the weight column"),
+            weights=None if weight is None else _weights(weight),
             example_keys=example_keys(columns, given.example_key),
         )
 
@@ -128,6 +128,11 @@ class EvaluationRows:
         if self._options.task is Task.MULTICLASS:
             raise _bad_shape(what, "one number a row", "scores of all classes are")
         return numbers
+
+
+def _weights(column: pa.Array) -> Floats:
+    """Returns the weights in 64 bits, in which they are added up."""
+    return to_numbers(column, "the weight column").astype(np.float64, copy=False)
 
 
 def _output(outputs: pa.RecordBatch, name: str, what: str) -> pa.Array:

@@ -79,7 +79,7 @@ def plan_saved(
         locations: `DIR`, an output directory of `precompute`, or `VERSION=DIR`; several.
         model_name: Which model, where there are several.
         baseline: None for the lowest version.
-        candidates: Empty for all others.
+        candidates: Empty for all others; one version alone is compared with nothing.
         example_key: Column that identifies a row; None for what the predictions were written with.
 
     Raises:
@@ -95,7 +95,7 @@ def plan_saved(
         raise NotFoundError(
             f"--predictions has none of version {missing[0]}, but of {', '.join(map(str, sorted(found)))}"
         )
-    if not others or first in others:
+    if first in others:
         raise InvalidArgumentError(
             f"there is nothing to compare version {first} with: --predictions has versions {', '.join(map(str, sorted(found)))}; name a baseline and other candidates"
         )

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -51,6 +52,7 @@ class SavedVersion:
         schema: Of all of them.
         key: Column that its rows were written with as their key, if that is known.
         copied: Columns that are known to be copied from the data.
+        fingerprint: Of the model that predicted, if that is known.
     """
 
     model_name: str
@@ -59,6 +61,7 @@ class SavedVersion:
     schema: pa.Schema
     key: str | None = None
     copied: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     @property
     def num_rows(self) -> int:
@@ -110,7 +113,7 @@ def _versions_at(
     chosen = _of_model(place, by_version, model_name)
     if version is not None:
         chosen = _only_version(place, chosen, int(version))
-    recorded = _recorded_columns(directory)
+    recorded = _recorded(directory)
     return [
         _describe(place, model, number, own, recorded)
         for (model, number), own in sorted(chosen.items())
@@ -171,20 +174,28 @@ def _only_version(place: str, found: _Files, version: int) -> _Files:
     )
 
 
+_NO_FINGERPRINTS: Mapping[tuple[str, int], str] = MappingProxyType({})
+
+
 class _Recorded(NamedTuple):
-    """What the plan of the job that wrote predictions says of their columns."""
+    """What the plan of the job that wrote predictions says of them."""
 
     key: str | None = None
     copied: tuple[str, ...] = ()
+    fingerprints: Mapping[tuple[str, int], str] = _NO_FINGERPRINTS
 
 
-def _recorded_columns(directory: str) -> _Recorded:
+def _recorded(directory: str) -> _Recorded:
     content = read_bytes(f"{directory}/{PLAN_FILE}")
     if content is None:
         return _Recorded()
     try:
-        options = json.loads(content)["content"]
-        return _Recorded(options["key"], tuple(options["passthrough"]))
+        plan = json.loads(content)
+        options = plan["content"]
+        fingerprints = {
+            (each["name"], each["version"]): each["fingerprint"] for each in plan["models"]
+        }
+        return _Recorded(options["key"], tuple(options["passthrough"]), fingerprints)
     except (ValueError, KeyError, TypeError):  # of another release, and not needed
         return _Recorded()
 
@@ -218,6 +229,7 @@ def _describe(
         schema=schema,
         key=recorded.key,
         copied=recorded.copied,
+        fingerprint=recorded.fingerprints.get((model_name, version), ""),
     )
 
 

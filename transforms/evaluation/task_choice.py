@@ -71,6 +71,11 @@ def check_label(task: Task, label_type: pa.DataType, class_names: Sequence[str])
             f"labels are {label_type}, where {'numbers are' if task is Task.REGRESSION else 'one number or name a row is'} expected for --task={task.value}; give another --label or --task"
         )
     if not class_names:
+        how = (
+            "the negative one first, as classes: [no, yes]"
+            if task is Task.BINARY
+            else "in the order of the scores, as classes: [cat, dog]"
+        )
         raise InvalidArgumentError(
-            f"labels are {label_type}, and the models do not name their classes; name them in the configuration in the order of the scores, as classes: [cat, dog]"
+            f"labels are {label_type}, and the models do not name their classes; name them in the configuration, {how}"
         )

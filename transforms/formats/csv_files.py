@@ -9,7 +9,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -47,16 +47,23 @@ _PEEKED_BYTES = 4096
 _FIRST_LINE = 2  # Arrow counts the header as line 1
 _QUOTED_ROW = re.compile(r"(?<=, got )(\d+):.*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_NUMBER = r"^\s*[-+]?(\d+\.?\d*([eE][-+]?\d+)?|\.\d+([eE][-+]?\d+)?|nan|inf)\s*$"
 # Number, what is wrong with it, and its text.
 _Row = tuple[int, str, bytes]
 _INFERRED = (pa.int64(), pa.float64(), pa.bool_(), pa.string(), pa.binary(), pa.null())
 
 
-def read_schema(path: str, on_error: str = FAIL) -> pa.Schema:
+def read_schema(path: str, on_error: str = FAIL, numbers: Collection[str] = ()) -> pa.Schema:
     """Returns the columns in the header, and the types of the first rows' values.
 
     Types are int64, float64, bool and string; binary where text is not UTF-8; and null where there
     are no values. Dates and times remain strings.
+
+    Args:
+        path: The file.
+        on_error: With "dead_letter", of a compressed file that is damaged, the rows before the
+            damage are enough.
+        numbers: Columns that should be numbers: they are if most of their values are.
 
     Raises:
         DataLossError: The file is no CSV.
@@ -69,9 +76,12 @@ def read_schema(path: str, on_error: str = FAIL) -> pa.Schema:
         names, types = reader.schema.names, reader.schema.types
         if any(has_escapes(name.encode()) for name in names):
             raise _no_csv(path, "its header is not UTF-8")
-        if text.has_escapes:
+        if text.has_escapes or not set(names).isdisjoint(numbers):
             first = next(iter(reader), _no_rows(reader.schema))
-            types = [_type_of(column) for column in first.columns]
+            types = [
+                _type_of(column, is_number=name in numbers)
+                for name, column in zip(names, first.columns, strict=True)
+            ]
         return pa.schema(
             [
                 (name, data_type if data_type in _INFERRED else pa.string())
@@ -80,25 +90,34 @@ def read_schema(path: str, on_error: str = FAIL) -> pa.Schema:
         )
 
 
-def _type_of(values: pa.Array) -> pa.DataType:
-    """Returns the type of a column as it was guessed; where some values are not UTF-8, of the others.
+def _type_of(values: pa.Array, *, is_number: bool) -> pa.DataType:
+    """Returns the type of a column: as it was guessed, unless that is text for some values' fault.
 
-    Unless these are text: bytes that are no text are then as good.
+    Values that are not UTF-8 do not count among numbers; text that has some is bytes. Nor do any
+    that are no numbers, where these are wanted, and most are.
     """
-    if not pa.types.is_string(values.type):
+    if values.type not in (pa.string(), pa.binary()):
         return values.type
-    is_text = pc.invert(escaped_rows(values))
-    if pc.all(is_text).as_py():
+    escaped = escaped_rows(values)
+    rest = values.filter(pc.invert(escaped)).drop_null()
+    wanted = (pa.int64(), pa.float64()) if is_number else (pa.int64(), pa.float64(), pa.bool_())
+    if is_number:
+        good = rest.filter(pc.match_substring_regex(rest, _NUMBER))
+        rest = good if 2 * len(good) > len(values) - values.null_count else rest
+    elif not pc.any(escaped).as_py():
         return values.type
-    rest = values.filter(is_text)
-    if rest.null_count < len(rest):
-        for data_type in (pa.int64(), pa.float64(), pa.bool_()):
-            try:
-                rest.cast(data_type)
-            except pa.ArrowInvalid:
-                continue
-            return data_type
-    return pa.binary()
+    found = next((each for each in wanted if len(rest) and _is_castable(rest, each)), None)
+    if found is not None:
+        return found
+    return pa.binary() if pc.any(escaped).as_py() else values.type
+
+
+def _is_castable(values: pa.Array, data_type: pa.DataType) -> bool:
+    try:
+        _parsed(values.cast(pa.string()), pa.field("", data_type))
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _check_text(path: str, head: bytes) -> None:

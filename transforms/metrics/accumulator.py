@@ -39,7 +39,8 @@ class Accumulator:
 
     def merged(self) -> States:
         """Returns the states of all rows so far."""
-        for name, waiting in self._states.items():
+        # The largest last: there is most room for it when the others take as little as they can.
+        for name, waiting in sorted(self._states.items(), key=_held_bytes):
             if len(waiting) > 1:
                 self._states[name] = [type(waiting[0]).merge(waiting)]
                 waiting.clear()
@@ -47,3 +48,7 @@ class Accumulator:
         self._merged_bytes = sum(each.nbytes for each in found.values())
         self._waiting_bytes = 0
         return found
+
+
+def _held_bytes(item: tuple[str, list[State]]) -> int:
+    return sum(each.nbytes for each in item[1])

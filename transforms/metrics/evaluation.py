@@ -92,15 +92,19 @@ class Evaluation:
         """Returns the slices that have rows."""
         return _counters(states).slices()
 
+    def row_counts(self, states: States, slice_id: int) -> list[dict[str, int]]:
+        """Returns for each version the counts of the rows of a slice, by `ROW_COUNTS`."""
+        counts = _counters(states).dense(slice_id)
+        return [dict(zip(ROW_COUNTS, each.tolist(), strict=True)) for each in counts]
+
     def num_valid_rows(self, states: States, slice_id: int) -> int:
         """Returns the rows of a slice that were evaluated."""
-        return int(_counters(states).dense(slice_id)[0, ROW_COUNTS.index("valid_rows")])
+        return self.row_counts(states, slice_id)[0]["valid_rows"]
 
     def finalise(self, states: States, slice_id: int) -> Iterator[MetricValue]:
         """Yields the counts and metrics of one slice."""
-        counts = _counters(states).dense(slice_id)
-        for version in range(self.checks.num_versions):
-            for name, number in zip(ROW_COUNTS, counts[version], strict=True):
+        for version, counts in enumerate(self.row_counts(states, slice_id)):
+            for name, number in counts.items():
                 yield MetricValue(
                     metric=name,
                     slice_id=slice_id,

@@ -50,7 +50,7 @@ def to_words(values: Floats) -> list[Words]:
     """
     if not values.size:
         return []
-    scaled = values * _SCALE
+    scaled = values * np.float64(_SCALE)  # whatever floats they are, in 64 bits
     low, high = float(scaled.min()), float(scaled.max())
     if low == high == 0:
         return []

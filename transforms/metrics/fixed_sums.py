@@ -1,5 +1,6 @@
 """Sums of real numbers that do not depend on the order of the rows."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ from transforms.metrics import fixed_point, state
 from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.grouping import sum_columns
 from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.narrow_numbers import Column, joined, narrowed, widened
 
 # Numbers that are merged at a time, in all states together.
-_MAX_MERGED = 1 << 22
+_MAX_MERGED = 1 << 20
 _MAX_KEY = 2**63 - 1
 
 
@@ -29,16 +31,16 @@ class FixedSums:
         layout: What the cells are.
         names: Of the sums.
         keys: Cells, in ascending order.
-        words: [cells, names, words], as `fixed_point` spells numbers.
+        columns: For each name the sums; see `narrow_numbers`.
     """
 
     layout: KeyLayout
     names: tuple[str, ...]
     keys: Integers
-    words: Integers
+    columns: tuple[Column, ...]
 
     def __post_init__(self) -> None:
-        state.freeze(self.keys, self.words)
+        state.freeze(self.keys, *self.columns)
 
     @classmethod
     def of_cells(
@@ -55,7 +57,8 @@ class FixedSums:
         is_used = words.any(axis=(1, 2))
         if not is_used.all():
             keys, words = keys[is_used], words[is_used]
-        return cls(layout=layout, names=names, keys=keys, words=fixed_point.normalise(words))
+        columns = tuple(narrowed(words[:, i]) for i in range(len(names)))
+        return cls(layout=layout, names=names, keys=keys, columns=columns)
 
     @classmethod
     def of_words(
@@ -80,35 +83,16 @@ class FixedSums:
         found = state.at_least_one(states)
         layout = state.only((each.layout for each in found), "layout")
         names = state.only((each.names for each in found), "list of sums")
-        parts = (
+        parts = [
             cls._merged(layout, names, [each.within(start, stop) for each in found])
             for start, stop in _ranges(found)
+        ]
+        return cls(
+            layout=layout,
+            names=names,
+            keys=np.concatenate([each.keys for each in parts]),
+            columns=tuple(joined([each.columns[i] for each in parts]) for i in range(len(names))),
         )
-        most = sum(each.keys.size for each in found)
-        return cls._joined(layout, names, parts, most)
-
-    @classmethod
-    def _joined(
-        cls, layout: KeyLayout, names: tuple[str, ...], parts: Iterable[Self], most_cells: int
-    ) -> Self:
-        """Returns parts with ascending keys as one, which never takes twice its memory.
-
-        Pages of an array that are never written take no memory.
-        """
-        keys = np.empty(most_cells, dtype=np.int64)
-        words = np.empty((most_cells, len(names), 1), dtype=np.int64)
-        end = 0
-        for each in parts:
-            start, end = end, end + each.keys.size
-            if each.words.shape[-1] > words.shape[-1]:
-                wider = np.empty((most_cells, *each.words.shape[1:]), dtype=np.int64)
-                wider[:start] = fixed_point.normalise(words[:start], wider.shape[-1])
-                words = wider
-            keys[start:end] = each.keys
-            words[start:end] = fixed_point.normalise(each.words, words.shape[-1])
-        keys.resize(end, refcheck=False)
-        words.resize((end, *words.shape[1:]), refcheck=False)
-        return cls(layout=layout, names=names, keys=keys, words=words)
 
     @classmethod
     def _merged(cls, layout: KeyLayout, names: tuple[str, ...], states: list[Self]) -> Self:
@@ -119,33 +103,44 @@ class FixedSums:
     def within(self, start: int, stop: int) -> Self:
         """Returns the sums of the cells from key `start` to `stop`; a view."""
         first, last = np.searchsorted(self.keys, [start, stop])
-        return replace(self, keys=self.keys[first:last], words=self.words[first:last])
+        columns = tuple(each[first:last] for each in self.columns)
+        return replace(self, keys=self.keys[first:last], columns=columns)
+
+    @property
+    def words(self) -> Integers:
+        """The sums, [cells, names, words], as `fixed_point` spells numbers; made when asked for."""
+        return fixed_point.stacked([widened(each) for each in self.columns])
 
     @property
     def nbytes(self) -> int:
         """Bytes that the state holds."""
-        return self.keys.nbytes + self.words.nbytes
+        return self.keys.nbytes + sum(each.nbytes for each in self.columns)
 
     def dense(self, slice_id: int) -> Floats:
         """Returns the sums of a slice, [sizes of the layout..., names]."""
         rows = self.layout.rows_of(self.keys, slice_id)
         found = np.zeros((self.layout.cells, len(self.names)))
-        found[self.keys[rows] - slice_id * self.layout.cells] = fixed_point.to_floats(
-            self.words[rows]
-        )
+        cells = self.keys[rows] - slice_id * self.layout.cells
+        for i, each in enumerate(self.columns):
+            sums = each[rows]
+            found[cells, i] = sums if sums.ndim == 1 else fixed_point.to_floats(sums)
         return found.reshape(*self.layout.sizes, len(self.names))
 
     def to_table(self) -> pa.Table:
         """Returns the state as a table; equal states give equal tables.
 
-        Each sum is a column for each of its words, `name.0` the least.
+        Whole numbers are a column under their name. Other sums are a column for each of their
+        words of 32 bits, `name.0` the least, in units of 2^-44.
         """
-        columns = {
-            f"{name}.{word}": self.words[:, i, word]
-            for i, name in enumerate(self.names)
-            for word in range(self.words.shape[-1])
-        }
-        return state.keyed_table(self.layout, self.keys, columns, {"kind": "fixed_sums"})
+        columns = {}
+        for name, each in zip(self.names, self.columns, strict=True):
+            if each.ndim == 1:
+                columns[name] = each
+            else:
+                columns |= {f"{name}.{i}": word for i, word in enumerate(each.T)}
+        words = [each.shape[1] if each.ndim == 2 else 0 for each in self.columns]
+        said = {"kind": "fixed_sums", "names": json.dumps([*zip(self.names, words, strict=True)])}
+        return state.keyed_table(self.layout, self.keys, columns, said)
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
@@ -154,13 +149,18 @@ class FixedSums:
         Raises:
             DataLossError: It was made of no such state.
         """
-        layout = state.layout_of(table, state.described(table, "fixed_sums"))
-        columns = table.column_names[len(layout.names) :]
-        names = tuple(dict.fromkeys(each.rpartition(".")[0] for each in columns))
-        words = np.stack([table[each].to_numpy() for each in columns], axis=1)
-        shape = (table.num_rows, len(names), len(columns) // len(names))
-        keys = state.keys_of(table, layout)
-        return cls.of_cells(layout, names, keys, words.reshape(shape))
+        metadata = state.described(table, "fixed_sums")
+        layout = state.layout_of(table, metadata)
+        columns: dict[str, Column] = {}
+        for name, words in json.loads(metadata["names"]):
+            of_words = [table[f"{name}.{i}"].to_numpy() for i in range(words)]
+            columns[name] = np.stack(of_words, axis=1) if words else table[name].to_numpy()
+        return cls(
+            layout=layout,
+            names=tuple(columns),
+            keys=state.keys_of(table, layout),
+            columns=tuple(columns.values()),
+        )
 
 
 def _ranges(sums: Sequence[FixedSums]) -> list[tuple[int, int]]:

@@ -13,7 +13,6 @@ from transforms.metrics.grouping import run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.slice_columns import SliceColumn, SliceColumns
 from transforms.metrics.sparse_cells import (
-    NUMBER_BITS,
     Keys,
     SparseCells,
     cells_of_keys,
@@ -80,36 +79,35 @@ class ChannelRows:
         return is_seen.reshape(column.ids.size, -1).sum(axis=1) > most
 
     def _exact(self, column: SliceColumn) -> SparseCells:
-        numbers = self._numbers[column.rows]
         nothing = np.zeros(column.ids.size, dtype=bool)
-        found = self._keys(column, numbers, self._places[column.rows])
-        return limited(self._options, self._groups(column), nothing, *found)
+        keys, number_bits = self._keys(column, self._numbers[column.rows])
+        found = self._summed(keys, column)
+        groups = self._groups(column)
+        return limited(self._options, groups, nothing, *found, number_bits=number_bits)
 
     def _binned(self, column: SliceColumn) -> SparseCells:
-        bins = self._bins(self._options.mantissa_bits(int(column.ids[0])))[column.rows]
         everything = np.ones(column.ids.size, dtype=bool)
-        found = self._keys(column, bins, self._places[column.rows])
-        return cells_of_keys(self._options, self._groups(column), everything, *found)
+        bins = self._bins(self._options.mantissa_bits(int(column.ids[0])))
+        keys, number_bits = self._keys(column, bins[column.rows])
+        found = self._summed(keys, column)
+        groups = self._groups(column)
+        return cells_of_keys(self._options, groups, everything, *found, number_bits=number_bits)
 
-    def _keys(
-        self, column: SliceColumn, numbers: Bits, places: NDArray[np.uint32]
-    ) -> tuple[Keys, NDArray[Any]]:
-        """Returns the distinct keys in order, and the rows or weights of each.
+    def _keys(self, column: SliceColumn, numbers: Bits) -> tuple[Keys, int]:
+        """Returns the keys of rows, and how many bits they leave for a number.
 
-        Keys that fit into 32 bits are sorted in half the time.
+        Those that fit into 32 bits are sorted in half the time.
         """
         place_bits = self._options.place_bits
-        code_bits = int(numbers.max(initial=0)).bit_length() + place_bits
-        is_short = column.ids.size << code_bits <= 1 << 32
-        keys: NDArray[Any] = column.places.astype(np.uint32 if is_short else np.uint64)
+        number_bits = int(numbers.max(initial=0)).bit_length()
+        is_short = column.ids.size << (number_bits + place_bits) <= 1 << 32
+        keys: Keys = column.places.astype(np.uint32 if is_short else np.uint64)
         kind = keys.dtype.type
-        keys <<= kind(code_bits - place_bits)
+        keys <<= kind(number_bits)
         keys |= numbers
         keys <<= kind(place_bits)
-        keys |= places
-        found, amounts = self._summed(keys, column)
-        ranks = found >> np.uint64(code_bits) << np.uint64(NUMBER_BITS + place_bits)
-        return ranks | (found & np.uint64((1 << code_bits) - 1)), amounts
+        keys |= self._places[column.rows]
+        return keys, number_bits
 
     def _bins(self, mantissa_bits: int) -> Bits:
         if mantissa_bits not in self._of_bits:
@@ -121,15 +119,15 @@ class ChannelRows:
     def _groups(self, column: SliceColumn) -> Integers:
         return column.ids * self._options.num_channels + self._channel
 
-    def _summed(self, keys: NDArray[Any], column: SliceColumn) -> tuple[Keys, NDArray[Any]]:
+    def _summed(self, keys: Keys, column: SliceColumn) -> tuple[Keys, NDArray[Any]]:
         """Returns the distinct keys in order, and the rows or weights of each."""
         if self._weights is None:
             keys.sort()
             starts = run_starts(keys)
-            return keys[starts].astype(np.uint64), np.diff(starts, append=keys.size)
+            return keys[starts], np.diff(starts, append=keys.size)
         (words, *more) = fixed_point.to_words(self._weights[column.rows])
         amounts = np.stack([words.values, *(each.values for each in more)], axis=-1)
-        return sum_equal(keys.astype(np.uint64), amounts)
+        return sum_equal(keys, amounts)
 
 
 def _by_precision(column: SliceColumn) -> Iterator[SliceColumn]:

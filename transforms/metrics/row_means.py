@@ -132,7 +132,7 @@ class RowMeans:
         if self.is_weighted:
             yield to_words(w * w)
         for metric in self.metrics:
-            x = metric.values(batch)
+            x = np.asarray(metric.values(batch), dtype=np.float64)
             is_defined = _is_defined(x)
             if is_defined is not None:
                 x = np.where(is_defined, x, 0)

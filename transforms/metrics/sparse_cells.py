@@ -19,10 +19,11 @@ from transforms.metrics.float_bins import Bits
 from transforms.metrics.grouping import run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 
-Keys = NDArray[np.uint64]
+Keys = NDArray[Any]
+_KEY_BITS = 64
 NUMBER_BITS = 32
 # Cells that are merged at a time, so that their keys take little memory.
-_MAX_MERGED = 1 << 21
+_MAX_MERGED = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,6 +69,8 @@ def cells_of_keys(
     is_binned: Booleans,
     keys: Keys,
     amounts: NDArray[Any],
+    *,
+    number_bits: int = NUMBER_BITS,
 ) -> SparseCells:
     """Returns the cells that sorted, distinct keys stand for.
 
@@ -77,17 +80,20 @@ def cells_of_keys(
         is_binned: Of the groups.
         keys: Rank, number and place, the rank highest.
         amounts: Of the cells.
+        number_bits: Bits that the keys leave for a number.
     """
-    place_bits = np.uint64(options.place_bits)
-    ranks = (keys >> (place_bits + np.uint64(NUMBER_BITS))).astype(np.int64)
+    kind, place_bits = keys.dtype.type, options.place_bits
+    ranks = keys >> kind(number_bits + place_bits)
     starts = run_starts(ranks)
-    used = ranks[starts]
+    used = ranks[starts].astype(np.int64)
+    numbers = keys >> kind(place_bits)
+    numbers &= kind((1 << number_bits) - 1)
     return SparseCells(
         groups=groups[used],
         is_binned=is_binned[used],
         offsets=np.r_[starts, keys.size],
-        numbers=(keys >> place_bits).astype(np.uint32),
-        places=(keys & np.uint64((1 << options.place_bits) - 1)).astype(options.place_type),
+        numbers=numbers.astype(np.uint32, copy=False),
+        places=(keys & kind((1 << place_bits) - 1)).astype(options.place_type),
         amounts=_narrowed(amounts) if amounts.ndim == 1 else amounts,
     )
 
@@ -196,15 +202,32 @@ def limited(
     is_binned: Booleans,
     keys: Keys,
     amounts: NDArray[Any],
+    *,
+    number_bits: int = NUMBER_BITS,
 ) -> SparseCells:
-    """Returns the cells of sorted, distinct keys, with groups of too many numbers in bins."""
-    numbers = keys >> np.uint64(options.place_bits)
-    ranks = (numbers[run_starts(numbers)] >> np.uint64(NUMBER_BITS)).astype(np.int64)
+    """Returns the cells of sorted, distinct keys, with groups of too many numbers in bins.
+
+    The arguments are those of `cells_of_keys`.
+    """
+    kind = keys.dtype.type
+    numbers = keys >> kind(options.place_bits)
+    ranks = (numbers[run_starts(numbers)] >> kind(number_bits)).astype(np.int64)
     is_crowded = np.bincount(ranks, minlength=groups.size) > options.max_distinct
     is_crowded &= ~is_binned
     if is_crowded.any():
-        keys, amounts = sum_equal(in_bins(options, groups, is_crowded, keys), amounts)
-    return cells_of_keys(options, groups, is_binned | is_crowded, keys, amounts)
+        keys = in_bins(options, groups, is_crowded, _with_room(options, keys, number_bits))
+        keys, amounts = sum_equal(keys, amounts)
+        number_bits = NUMBER_BITS
+    is_binned = is_binned | is_crowded
+    return cells_of_keys(options, groups, is_binned, keys, amounts, number_bits=number_bits)
+
+
+def _with_room(options: HistogramOptions, keys: Keys, number_bits: int) -> NDArray[np.uint64]:
+    """Returns keys with room for any number."""
+    code_bits = np.uint64(number_bits + options.place_bits)
+    wide = keys.astype(np.uint64)
+    codes = wide & ((np.uint64(1) << code_bits) - np.uint64(1))
+    return wide >> code_bits << np.uint64(NUMBER_BITS + options.place_bits) | codes
 
 
 def in_bins(options: HistogramOptions, groups: Integers, to_bin: Booleans, keys: Keys) -> Keys:
@@ -231,8 +254,7 @@ def in_bins(options: HistogramOptions, groups: Integers, to_bin: Booleans, keys:
 def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
     """Returns the distinct keys in order, and the sum of the amounts of each."""
     if (keys[1:] < keys[:-1]).any():
-        order = np.argsort(keys, kind="stable")  # which merges what is in order already
-        keys, amounts = keys[order], amounts[order]
+        keys, amounts = _in_order(keys, amounts)
     starts = run_starts(keys)
     if starts.size < keys.size:
         keys = keys[starts]
@@ -244,6 +266,18 @@ def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
     if amounts.ndim == 2:
         amounts = fixed_point.normalise(amounts)
     return keys, amounts
+
+
+def _in_order(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
+    """Returns keys in order with their amounts, which are sorted as part of them if they fit."""
+    if amounts.ndim == 1:
+        bits = int(amounts.max()).bit_length()
+        if int(keys.max()).bit_length() + bits <= _KEY_BITS:
+            both = keys.astype(np.uint64) << np.uint64(bits) | amounts.astype(np.uint64)
+            both.sort()
+            return both >> np.uint64(bits), both & np.uint64((1 << bits) - 1)
+    order = np.argsort(keys, kind="stable")  # which merges what is in order already
+    return keys[order], amounts[order]
 
 
 def _joined(parts: Iterator[SparseCells], most_cells: int) -> SparseCells:

@@ -1,5 +1,7 @@
 """Report contents of made-up rows, measured by the real metrics."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipelines.report.content import COMMAND_LINE, ReportContent
@@ -80,10 +82,10 @@ def _results(evaluation, states, keys, versions):
     )
 
 
-def binary_rows(num_rows=6000, num_versions=3, seed=0):
+def binary_rows(num_rows=6000, num_versions=3, seed=0, other=HOSTILE):
     """Returns labels, and probabilities of versions of which the last fails on `country=DE`."""
     rng = np.random.default_rng(seed)
-    countries = rng.choice(["DE", "FR", "IT", "ES", "PL", HOSTILE], num_rows)
+    countries = rng.choice(["DE", "FR", "IT", "ES", "PL", other], num_rows)
     labels = (rng.random(num_rows) < 0.35).astype(float)
     common, own = rng.normal(size=num_rows), rng.normal(size=(num_versions, num_rows))
     gains = np.linspace(0.8, 1.5, num_versions)
@@ -109,6 +111,44 @@ def binary_content(versions=(1, 2, 3), *, verdict=None, num_rows=6000):
     labels, predictions, countries = binary_rows(num_rows, len(versions))
     slices = country_slices(countries)
     return content_of(Task.BINARY, predictions, labels, slices, versions, verdict=verdict)
+
+
+def long_names_content():
+    """Returns the content of rows whose slices, model, keys and facts have long names."""
+    name = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch" * 4
+    labels, predictions, countries = binary_rows(1500, 3, other=name)
+    content = content_of(
+        Task.BINARY, predictions, labels, country_slices(countries), (1, 2, 3_000_000_000)
+    )
+    rows = {
+        version: [replace(each, key=name) for each in found[:2]]
+        for version, found in content.top_rows.items()
+    }
+    results = replace(content.results, model_name=name)
+    facts = {name: name, COMMAND_LINE: name}
+    return replace(content, results=results, top_rows=rows, facts=facts, verdict=_verdict_of(name))
+
+
+def _verdict_of(name):
+    """Returns a verdict of each kind, with long names."""
+    candidates = [
+        CandidateVerdict(
+            version=2,
+            outcomes=tuple(
+                RuleOutcome(
+                    rule_id=name,
+                    metric="auc",
+                    slice=((name[:40], name),),
+                    test="non_inferior",
+                    status=status,
+                    reason=f"{name} is not {name}",
+                )
+                for status in (Status.INCONCLUSIVE, Status.PASS, Status.SKIPPED)
+            ),
+        ),
+        CandidateVerdict(version=3_000_000_000, problem=f"the gate has no rules of {name}"),
+    ]
+    return Verdict(model_name=name, baseline=1, candidates=tuple(candidates))
 
 
 def multiclass_content():

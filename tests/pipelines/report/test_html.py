@@ -1,6 +1,7 @@
 """The page stands alone, is safe, is read by everybody, and says the verdict first."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,21 @@ def test_binary_tasks_have_all_their_figures(page):
     }
 
 
+def test_classes_have_their_confusion_matrices_and_metrics():
+    content = replace(contents.multiclass_content(), class_names=("a", "b", "<i>c</i>", "d", "e"))
+    parsed = Page(render_html(content))
+    captions = [each["text"].strip() for each in parsed.all("caption")]
+    assert captions.count("Rows of each label (down) by decision (across)") == 2
+    assert "Metrics of one class against the rest" in captions
+    tables = [each for each in parsed.all("table") if "Rows of each label" in each["text"]]
+    for table, version in zip(tables, (7, 9), strict=True):
+        cells = [each["text"] for each in parsed.descendants(table, "td")]
+        assert sum(int(each.replace(",", "")) for each in cells) == 3000
+        expected = content.curves[version].confusion.ravel()
+        assert [int(each.replace(",", "")) for each in cells] == expected.tolist()
+        assert "<i>c</i>" in table["text"]
+
+
 def test_equal_content_gives_equal_bytes(binary, page):
     assert render_html(binary) == page
 
@@ -137,4 +153,4 @@ def test_small_slices_are_listed_and_not_scored(page):
 def test_a_page_of_thousands_of_slices_and_rules_stays_small():
     text = render_html(contents.large_content())
     assert len(text.encode()) < _MAX_BYTES
-    assert "more in verdict.json" in text
+    assert text.count("more checks in verdict.json") == 3

@@ -33,12 +33,15 @@ _SCHEMES = {"dark": 0, "light": 1}
 pytestmark = pytest.mark.skipif(_CHROMIUM is None, reason="no Chromium is installed")
 
 
-@pytest.fixture(params=["binary", "multiclass"])
+@pytest.fixture(params=["binary", "multiclass", "long names"])
 def measured_page(request, page, tmp_path):
     """A file with a page that measures itself."""
     path = tmp_path / "report.html"
-    is_binary = request.param == "binary"
-    text = page if is_binary else render_html(contents.multiclass_content())
+    makers = {
+        "multiclass": contents.multiclass_content,
+        "long names": contents.long_names_content,
+    }
+    text = render_html(makers[request.param]()) if request.param in makers else page
     path.write_text(text.replace("</body>", f"{_MEASURE}</body>"))
     return path
 

@@ -39,7 +39,10 @@ def test_rows_that_were_left_out_are_counted():
     content = contents.content_of(contents.Task.BINARY, predictions, labels, {}, (1, 2))
     lines = evaluation_summary(content)
     start = lines.index("9 rows left out of all versions:")
-    assert lines[start + 1 : start + 3] == ["  7 without a label", "  2 prediction is NaN"]
+    assert lines[start + 1 : start + 3] == [
+        "  7 without a label",
+        "  2 prediction is NaN or missing",
+    ]
 
 
 def test_names_from_the_data_cannot_steer_the_terminal(binary):

@@ -1,5 +1,7 @@
 """Sizing: configured, calibrated, and as memory allows."""
 
+from collections import deque
+
 import pytest
 
 from servable_core.batching.auto_batch_size import CalibrationOptions
@@ -66,6 +68,25 @@ def test_ceiling_is_of_one_length_and_only_falls():
     assert sizes.max_rows(32) > 1e9
     assert sizes.target_rows(32) == 128
     assert sizes.ceiling == 32
+
+
+@pytest.mark.parametrize("num_waiting", [1, 16, 40])
+@pytest.mark.parametrize("sizes", [(256, 512, 1024, 2048), (256, 384, 512, 640)])
+def test_batches_that_waited_while_the_size_changed_are_no_measure_of_it(sizes, num_waiting):
+    """They are as large as the size before wanted them: the curve is that of the sizes all the same."""
+    calibration = Calibration(sizes=sizes, first=sizes[1])
+    subject = sizing(max_batch_size=UNBOUNDED, calibration=calibration)
+    waiting = deque([subject.target_rows(0)] * num_waiting)
+    now = 0.0
+    while not subject.report().is_frozen:
+        num_rows = waiting.popleft()
+        run_secs = 0.05 + 1e-4 * num_rows
+        now += run_secs
+        subject.record(num_rows, 0, run_secs, now)
+        waiting.append(subject.target_rows(0))
+    rates = {size: size / (0.05 + 1e-4 * size) for size in sizes[1:]}
+    assert subject.report().curve == pytest.approx(rates)
+    assert subject.report().size == sizes[-1]
 
 
 def test_short_memory_halves_now_and_then():

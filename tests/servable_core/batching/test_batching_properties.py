@@ -1,5 +1,6 @@
 """Whatever happens, every task ends exactly once, with its own rows, within the bounds."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,8 @@ class Driver:
         self.submitted = []
         self.refused_rows = set()
         self.num_rows = 0
+        self.call_sizes = []
+        self.good_call_sizes = []
         self.scheduler = SharedBatchScheduler(
             SharedBatchSchedulerOptions(num_batch_threads=0), clock=self.clock
         )
@@ -118,11 +121,13 @@ class Driver:
 
     def run(self, inputs):
         row = inputs["row"]
+        self.call_sizes.append(len(row))
         self.check_batch(inputs)
         if len(row) > self.trouble.memory_rows:
             raise ResourceExhaustedError(f"{len(row)} rows do not fit")
         if any(self.is_bad(each) for each in row):
             raise ValueError("bad")
+        self.good_call_sizes.append(len(row))
         return dict(inputs)
 
     def check_batch(self, inputs):
@@ -221,6 +226,21 @@ class Driver:
             expected = submitted.inputs["values"].take(good)
             assert rows_of(outputs["values"]) == rows_of(expected)
 
+    def check_statistics(self):
+        """No call and no row is counted twice, and none is left out."""
+        statistics = self.session.statistics()
+        shapes = statistics.shapes
+        runs = Counter({shape: each.num_runs for shape, each in shapes.items()})
+        assert statistics.num_runs == len(self.call_sizes)
+        assert sum((Counter({rows: n}) for (rows, _), n in runs.items()), Counter()) == Counter(
+            self.good_call_sizes
+        )
+        own_rows = sum(each.num_rows for each in shapes.values())
+        assert own_rows + statistics.num_padding_rows == sum(self.good_call_sizes)
+        assert own_rows + statistics.num_failed_rows == statistics.num_rows
+        assert statistics.num_batches <= statistics.num_runs
+        assert statistics.num_rows <= statistics.num_slots
+
 
 @settings(deadline=None, max_examples=300)
 @given(options=queue_options(), trouble=TROUBLE, actions=ACTIONS)
@@ -232,4 +252,5 @@ def test_every_task_ends_once_with_its_own_rows(options, trouble, actions):
     driver.session.close()
     for submitted in driver.submitted:
         driver.check_answer(submitted)
+    driver.check_statistics()
     driver.scheduler.close()

@@ -1,6 +1,7 @@
 """Sessions: rows in, the same rows' outputs back, whatever shared their batch."""
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
@@ -421,6 +422,26 @@ def test_rows_that_exhaust_memory_fail_where_they_may_not_be_halved():
         assert session.statistics().num_runs == 1
 
 
+@pytest.mark.parametrize("options", [{}, {"allowed_batch_sizes": (2, 4)}], ids=["usual", "padded"])
+def test_what_exhausted_memory_is_gone_when_less_is_tried(make_session, options):
+    """A call that fails leaves nothing behind, or the next one could not have what it needs."""
+    held = []
+
+    def run(inputs):
+        assert [each() for each in held] == [None] * len(held)
+        intermediate = inputs["x"] * 2
+        held.append(weakref.ref(intermediate))
+        if len(intermediate) > 1:
+            raise MemoryError
+        return {"y": intermediate + 1}
+
+    session = make_session(run, **options)
+    future = session.submit(rows(1, 2, 3, 4))
+    session.close()
+    assert future.result(0)["y"].tolist() == [3, 5, 7, 9]
+    assert len(held) > 5
+
+
 def test_input_without_a_batch_dimension_must_be_an_array(make_session):
     """Told to the one who submits it, and not to its neighbours."""
     session = make_session(Model(), run_options=RunOptions(unbatched_inputs=frozenset({"k"})))
@@ -489,7 +510,7 @@ def test_outputs_that_are_no_arrays_are_an_error_at_once(make_session, outputs, 
     session = make_session(lambda inputs: calls.append(inputs) or outputs, **options)
     future = session.submit(rows(1, 2, 3))
     session.close()
-    with pytest.raises(FailedPreconditionError, match="m/1: .*output"):
+    with pytest.raises(FailedPreconditionError, match=r"m/1: .*output"):
         future.result(0)
     assert len(calls) == 1
 

@@ -1,5 +1,7 @@
 """Totals add up."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from servable_core.batching.auto_batch_size import BatchSizeReport
@@ -49,3 +51,30 @@ def test_totals_and_ratios():
     )
     ratios = (statistics.mean_batch_size, statistics.fill, statistics.padding_waste)
     assert ratios == pytest.approx((4.0, 0.5, 0.75))
+
+
+def test_usual_batches_of_many_threads_are_all_added_up():
+    """They are noted without a lock, and added up now and then, or when somebody asks."""
+    recorder = StatisticsRecorder()
+    seen = []
+
+    def note(_):
+        for _ in range(500):
+            recorder.add_usual(3, 4, [0.5, 1.0], 0.25)
+        seen.append(recorder.snapshot(None, None).num_rows)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(note, range(8)))
+    statistics = recorder.snapshot(None, None)
+    assert statistics == BatchingStatistics(
+        num_batches=4000,
+        num_runs=4000,
+        num_rows=12_000,
+        num_slots=16_000,
+        num_tasks=8000,
+        run_secs=1000.0,
+        queue_secs=6000.0,
+        max_queue_secs=1.0,
+        shapes={(3, 0): ShapeStatistics(num_runs=4000, num_rows=12_000, run_secs=1000.0)},
+    )
+    assert all(num_rows >= 1500 for num_rows in seen)  # a thread sees what it has noted itself

@@ -472,13 +472,13 @@ def test_closed_queue_is_forgotten(make_scheduler):
 
 def test_idle_thread_keeps_nothing(make_scheduler, clock):
     """Neither the rows of its last batch, nor, through their queue, the model that it ran."""
-    queue = make_scheduler(1).add_queue(queue_options(max_batch_size=1), Recorder(), split)
-    last = task(1)
-    forgotten = weakref.ref(last), weakref.ref(queue)
-    queue.schedule(last)
+    model = Recorder()
+    queue = make_scheduler(1).add_queue(queue_options(max_batch_size=1), model, split)
+    forgotten = weakref.ref(model), weakref.ref(queue)
+    queue.schedule(task(1))
     queue.close()
     clock.block_until_waiters(1)
-    del last, queue
+    del model, queue
     gc.collect()
     assert [each() for each in forgotten] == [None, None]
 

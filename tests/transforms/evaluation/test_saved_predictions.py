@@ -340,10 +340,11 @@ class TestPlanSaved:
             plan_saved([""])
 
     def test_one_version(self, tmp_path):
-        """A version alone has nothing to be compared with."""
-        _save(tmp_path, 1, [1])
-        with pytest.raises(InvalidArgumentError, match="nothing to compare version 1 with"):
-            plan_saved([str(tmp_path)], example_key="id")
+        """A version alone is planned as the baseline, without anything to compare it with."""
+        _save(tmp_path, 1, [1, 2])
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        assert [each.version for each in saved.versions] == [1]
+        assert _predictions(saved) == {1: [1], 2: [2]}
 
     def test_a_version_in_two_places(self, tmp_path):
         """The same version in two places is not clear."""

@@ -82,6 +82,33 @@ class TestSchema:
         with pytest.raises(DataLossError, match="it is binary, or not UTF-8"):
             read_schema(write(content))
 
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (["1", "oops", "3"], _INT),
+            (["1", "2.5", "x", "", "", ""], _FLOAT),
+            (["1", "x", "y"], _TEXT),
+            (["1", "x"], _TEXT),
+            ([" 7 ", "1e5", "-.5", "nan", "1e"], _FLOAT),
+            (["", ""], pa.null()),
+            (["99999999999999999999", "1", "x"], _FLOAT),
+            (["true", "false", "x"], _TEXT),
+        ],
+    )
+    def test_wanted_numbers(self, write, values, expected):
+        """Where numbers are wanted, most values decide; elsewhere one text makes all text."""
+        lines = "".join(f"{each},{each},0\n" for each in values)
+        path = write("a,b,c\n" + lines)
+        guessed = read_schema(path).field("b").type
+        schema = _schema(a=expected, b=guessed, c=_INT)
+        assert read_schema(path, "dead_letter", {"a", "z"}).equals(schema)
+
+    def test_wanted_numbers_that_are_not_utf8(self, write):
+        """These are no numbers either."""
+        path = write(b"a\n1\n\xff\nx\n2\n3\n")
+        assert read_schema(path).equals(_schema(a=pa.binary()))
+        assert read_schema(path, "dead_letter", {"a"}).equals(_schema(a=_INT))
+
     def test_binary_in_a_later_line(self, write):
         """What was never written is damage to its row."""
         path = write(b"a,b\n1,x\n2,\0\0\0\n\0\0\0\0\n4,y\n")

@@ -122,6 +122,8 @@ def test_slices_add_up_to_all_rows(task):
     assert evaluation.slices(together) == [0, 1, 2, 3]
     counts = [evaluation.num_valid_rows(together, each) for each in range(4)]
     assert counts[0] == sum(counts[1:]) == _ROWS
+    whole, *parts = (together["means"].dense(each) for each in range(4))
+    assert sum(parts) == pytest.approx(whole, rel=1e-14, abs=1e-14)
 
 
 def _rounded(values):
@@ -309,4 +311,5 @@ def test_tables_can_be_read_without_this_package():
     table = evaluation.to_tables(evaluation.update(case.batch()))["decisions"]
     assert table.column_names[:5] == ["slice", "block", "version", "table", "cell"]
     overall = table.filter(pa.compute.equal(table["slice"], 0))
-    assert sum(overall["rows.0"].to_pylist()) / 2**44 == (case.weights > 0).sum()
+    assert sum(overall["rows"].to_pylist()) == (case.weights > 0).sum()
+    assert math.isclose(sum(overall["weight.0"].to_pylist()) / 2**44, case.weights.sum())

@@ -33,6 +33,12 @@ def test_a_sum_is_that_of_the_rounded_numbers(values):
     assert math.isclose(fixed_point.to_floats(words)[0], float(expected), rel_tol=1e-15)
 
 
+def test_numbers_of_32_bits_are_summed_like_others():
+    values = np.array([0.1, 2.5, 1e6, 3.25], dtype=np.float32)
+    words, expected = (fixed_point.to_words(each) for each in (values, values.astype(np.float64)))
+    assert [each.values.tolist() for each in words] == [each.values.tolist() for each in expected]
+
+
 @given(_NUMBERS, st.randoms())
 def test_the_order_of_numbers_does_not_matter(values, random):
     first = fixed_point.normalise(_sum(values))

@@ -75,6 +75,52 @@ def test_every_number_of_digits_is_that_of_scikit_learn(is_weighted):
         assert math.isclose(held, matrix[3, 3], abs_tol=1e-9)
 
 
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_every_number_of_a_class_is_that_of_scikit_learn(is_weighted):
+    labels, scores = _digits()
+    weights = np.random.default_rng(0).integers(1, 9, labels.size) / 8 if is_weighted else None
+    found = _evaluate(labels, scores, weights)
+    weighted = {"sample_weight": weights}
+    for version, each in enumerate(scores):
+        decided, as_held = each.argmax(axis=1), each.astype(np.float32)
+        of_classes = sk.precision_recall_fscore_support(
+            labels, decided, zero_division=0, **weighted
+        )
+        for c in range(10):
+            fpr, tpr, _ = sk.roc_curve(
+                labels == c, as_held[:, c], drop_intermediate=False, **weighted
+            )
+            expected = {
+                "class_precision": of_classes[0][c],
+                "class_recall": of_classes[1][c],
+                "class_f1": of_classes[2][c],
+                "average_precision": sk.average_precision_score(
+                    labels == c, as_held[:, c], **weighted
+                ),
+                "partial_auc_0.1": sk.roc_auc_score(
+                    labels == c, as_held[:, c], max_fpr=0.1, **weighted
+                ),
+                "ks": np.abs(tpr - fpr).max(),
+            }
+            for metric, value in expected.items():
+                held = found.value(metric, version, f"class={c}")
+                assert math.isclose(held, value, abs_tol=1e-12), metric
+
+
+def test_ranks_and_calibration_are_those_of_their_definitions():
+    labels, scores = _digits()
+    found = _evaluate(labels, scores)
+    for version, each in enumerate(scores):
+        own = each[np.arange(labels.size), labels][:, None]
+        ranks = 1 + (each > own).sum(axis=1) + ((each == own).sum(axis=1) - 1) / 2
+        assert math.isclose(found.value("reciprocal_rank", version), (1 / ranks).mean())
+        top, is_right = each.max(axis=1), each.argmax(axis=1) == labels
+        bins = np.minimum((top * 15).astype(int), 14)
+        gaps = [abs((is_right - top)[bins == b].sum()) / labels.size for b in np.unique(bins)]
+        held = found.value("expected_calibration_error", version)
+        assert math.isclose(held, sum(gaps), abs_tol=1e-12)
+
+
 def test_how_the_classes_change():
     labels, scores = _digits()
     found = _evaluate(labels, scores)

@@ -181,7 +181,7 @@ def test_a_foreign_table_is_refused(make):
 def _arrays(state):
     if isinstance(state, Histogram):
         return state.cells.arrays()
-    return [state.keys, state.counts if isinstance(state, Counters) else state.words]
+    return [state.keys, *([state.counts] if isinstance(state, Counters) else state.columns)]
 
 
 @pytest.mark.parametrize("make", [_counters, _sums, _histogram])
