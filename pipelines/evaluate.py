@@ -13,7 +13,6 @@ from pipelines.evaluation_directory import (
     clear_evaluation_scratch,
 )
 from pipelines.evaluation_outcome import EvaluationOutcome, tell_outcome
-from pipelines.evaluation_preparation import Prepared, prepare_models, prepare_saved
 from pipelines.interruption import stop_on_signals
 from pipelines.job_run import (
     STOP_SIBLINGS_SECS,
@@ -22,8 +21,11 @@ from pipelines.job_run import (
     load_libraries,
     quiet_libraries,
 )
+from pipelines.model_preparation import prepare_models
 from pipelines.output_directory import check_apart, check_plan_apart, locked
+from pipelines.prepared_evaluation import Prepared
 from pipelines.report.number_format import counted
+from pipelines.saved_preparation import prepare_saved
 from servable_core.errors import AbortedError, InvalidArgumentError
 from servable_core.runtime.clock import Clock, SystemClock
 from transforms.evaluation.gate_config import parse_gate
@@ -73,7 +75,7 @@ def run(options: EvaluateOptions, clock: Clock | None = None) -> EvaluationOutco
                 delete_tree(f"{output}/{STATES_DIRECTORY}")  # no gate must judge them
                 raise
         return tell_outcome(
-            saved, output, gate, unit_secs=unit_secs, total_secs=clock.now() - started_secs
+            saved, output, gate, clock=clock, started_secs=started_secs, unit_secs=unit_secs
         )
     finally:
         worker_cores.close_idle()

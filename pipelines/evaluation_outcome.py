@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.report.evaluation_content import evaluation_content
 from pipelines.report.report_files import write_reports
 from pipelines.report.terminal import evaluation_summary
+from servable_core.runtime.clock import Clock
 from transforms.evaluation.finalise import evaluation_results
 from transforms.evaluation.gate import decide
 from transforms.evaluation.gate_config import GateConfig
@@ -47,7 +48,8 @@ def tell_outcome(
     output: str,
     gate: GateConfig | None,
     *,
-    total_secs: float,
+    clock: Clock,
+    started_secs: float,
     unit_secs: float | None = None,
 ) -> EvaluationOutcome:
     """Finalises an evaluation, judges it, and writes metrics, verdict and reports below `output`.
@@ -56,7 +58,8 @@ def tell_outcome(
         saved: The evaluation.
         output: Output directory.
         gate: What judges it; None for nothing.
-        total_secs: What it took so far, start-up included.
+        clock: What tells how long all of it took.
+        started_secs: When it began, by that clock.
         unit_secs: What its units took, where any ran.
     """
     results = evaluation_results(saved)
@@ -72,11 +75,12 @@ def tell_outcome(
         write_verdict(verdict, output)
     lines = [*_report(saved, results, verdict, output), *_noise_lines(saved)]
     discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
+    done = _done_line(results, clock.now() - started_secs, unit_secs)
     return EvaluationOutcome(
         output=output,
         results=results,
         verdict=verdict,
-        lines=(*lines, f"  output  {output}", _done_line(results, total_secs, unit_secs)),
+        lines=(*lines, f"  output  {output}", done),
     )
 
 

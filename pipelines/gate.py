@@ -43,7 +43,7 @@ def run(
     saved = read_states(states)
     beside = states if has_states(states) else posixpath.dirname(states)
     where = absolute_path(output) if output else beside
-    return tell_outcome(saved, where, gate, total_secs=clock.now() - started_secs)
+    return tell_outcome(saved, where, gate, clock=clock, started_secs=started_secs)
 
 
 def _read_gate(path: str) -> GateConfig:

@@ -182,7 +182,7 @@ def _check_no_strays(plan: Plan, named: set[str], output: str) -> None:
     """Checks that readers of the output will find no rows but those that were just counted."""
     for directory in version_directories(plan):
         found = file_system_for(output).list_files(f"{output}/{directory}")
-        paths = [each.path.removeprefix(f"{output}/") for each in found]
+        paths = (each.path.removeprefix(f"{output}/") for each in found)
         strays = [each for each in paths if each not in named and _is_read_as_part(each)]
         if strays:
             raise DataLossError(

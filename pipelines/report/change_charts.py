@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.report.chart import WIDTH, Chart, draw_chart, plain_powers
 from pipelines.report.content import ReportContent
-from pipelines.report.number_format import printable
+from pipelines.report.number_format import format_change, printable
 from pipelines.report.svg import BETTER, INK, WORSE, series_style
 from transforms.metrics.array_types import Floats
 from transforms.metrics.curves import DifferenceCurve
@@ -121,7 +121,13 @@ def _matrix(axes: "Axes", change: Floats, names: list[str]) -> None:
         axes.add_patch(_cell(label, decision, BETTER if is_better else WORSE, abs(moved) / most))
         if len(names) <= _MAX_NAMED:
             axes.text(
-                decision, label, f"{moved:+,.0f}", ha="center", va="center", fontsize=9, color=INK
+                decision,
+                label,
+                format_change(moved, 0),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color=INK,
             )
     places = range(len(names))
     axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 3 else 0)

@@ -33,7 +33,7 @@ _LOOKS = {
     Effect.UNCLEAR: (MUTED, "o"),
     Effect.NEITHER: (MUTED, "o"),
 }
-# An interval may reach so many times as far as the largest change, then it is cut.
+# An interval may reach so many times as far as the largest change, or as usual, then it is cut.
 _REACH = 2.5
 
 
@@ -122,10 +122,9 @@ def _limits(axes: "Axes", chart: SliceChart, shown: Sequence[Comparison]) -> Non
     found = [each.difference for each in (chart.overall, *shown) if each.difference is not None]
     values = [each.value for each in found if math.isfinite(each.value)]
     margins = [each for each in chart.allowed if math.isfinite(each)]
-    reach = _REACH * max((abs(each) for each in (*values, *margins)), default=1.0) or 1.0
-    ends = [
-        end for each in found for end in each.interval(chart.overall.level) if math.isfinite(end)
-    ]
+    ends = [end for each in found for end in each.interval(chart.overall.level)]
+    ends = [end for end in ends if math.isfinite(end)]
+    reach = _reach([*values, *margins], ends)
     cut = [max(-reach, min(reach, end)) for end in ends]
     everything = [0.0, *values, *margins, *cut]
     low, high = min(everything), max(everything)
@@ -138,6 +137,13 @@ def _limits(axes: "Axes", chart: SliceChart, shown: Sequence[Comparison]) -> Non
         axes.vlines(
             np.full(tops.size, margin), tops, tops + 0.42, color=WORSE, linewidth=1.4, linestyle=":"
         )
+
+
+def _reach(values: Sequence[float], ends: Sequence[float]) -> float:
+    """Returns how far from 0 intervals are drawn: those of a few tiny slices need not fit."""
+    largest = max(map(abs, values), default=0.0)
+    usual = float(np.median(np.abs(ends))) if ends else 0.0
+    return _REACH * max(largest, usual) or 1.0
 
 
 def _sides(comparison: Comparison) -> str:

@@ -61,7 +61,7 @@ class ResizableExecutor:
         old.shutdown(wait=wait)
 
     def shutdown(self) -> None:
-        """Returns when all tasks have ended; none may follow."""
+        """Returns when all tasks have ended, but for those of a `resize` that did not wait; none may follow."""
         with self._lock:
             executor = self._executor
         executor.shutdown()

@@ -19,6 +19,7 @@ from transforms import process_unit as process_unit_module
 from transforms.byte_budget import ByteBudget
 from transforms.execution import ExecutionOptions
 from transforms.job_state import JobCounters, JobState
+from transforms.output_errors import OutputError
 from transforms.planning import make_plan
 from transforms.prefetch import Prefetcher
 from transforms.process_unit import process_unit
@@ -152,7 +153,7 @@ class TestProgress:
         obstacle = tmp_path / "out/_units"
         obstacle.parent.mkdir(exist_ok=True)
         obstacle.write_text("a file where a directory should be")
-        with pytest.raises(OSError, match="_units"):
+        with pytest.raises(OutputError, match="_units"):
             process_unit(unit, job)
         assert job.state.counters() == JobCounters()
 

@@ -56,7 +56,8 @@ class TestIsolation:
             100 + i for i, bad in enumerate(is_bad) if bad
         ]
         num_halvings = int(np.ceil(np.log2(len(is_bad)))) if len(is_bad) > 1 else 0
-        assert calls <= 1 + sum(is_bad) * (num_halvings + 1)
+        num_tried_alone = sum(is_bad) // 4  # behind several bad rows
+        assert calls <= 1 + sum(is_bad) * (num_halvings + 1) + num_tried_alone
 
     def test_without_a_bad_row_it_is_one_call(self):
         """The batch is passed on as it is."""

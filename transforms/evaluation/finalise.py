@@ -6,6 +6,9 @@ from transforms.evaluation.results import EvaluationResults, MetricResult, Slice
 from transforms.evaluation.state_files import SavedEvaluation
 from transforms.metrics import Evaluation
 
+# Points of a curve: of each of thousands of slices they would be most of all there is to tell.
+_CURVE_POINTS = "reliability_"
+
 
 def evaluation_results(saved: SavedEvaluation) -> EvaluationResults:
     """Returns all that was measured; metrics of the slices with enough rows alone."""
@@ -42,6 +45,8 @@ def _metrics(
     saved: SavedEvaluation, evaluation: Evaluation, of: SliceResult
 ) -> Iterator[MetricResult]:
     for value in evaluation.finalise(saved.states, of.slice_id):
+        if of.slice_id and value.metric.startswith(_CURVE_POINTS):
+            continue
         yield MetricResult(
             metric=value.metric,
             sub_key=value.sub_key,

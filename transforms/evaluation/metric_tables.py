@@ -66,11 +66,35 @@ def _json(document: dict[str, Any]) -> str:
     return f'{rest},\n "metrics": [\n{metrics}\n ]\n}}\n'
 
 
-def metrics_table(results: EvaluationResults, metrics: Sequence[MetricResult], level: float) -> Any:
+def metrics_table(
+    results: EvaluationResults, metrics: Sequence[MetricResult], level: float
+) -> pa.Table:
     """Returns the long table of some of the metrics: `baseline` is null where nothing is compared."""
     ids = {each.key: each.slice_id for each in results.slices}
-    rows = [_row(results, ids[each.slice], each, level) for each in metrics]
-    return pa.Table.from_pylist(rows, schema=_COLUMNS)
+    estimates = [each.estimate for each in metrics]
+    intervals = [each.interval(level) for each in estimates]
+    columns: list[Any] = [
+        [results.model_name] * len(metrics),
+        [each.version for each in metrics],
+        [results.baseline if each.is_difference else None for each in metrics],
+        [ids[each.slice] for each in metrics],
+        [each.slice for each in metrics],
+        [each.metric for each in metrics],
+        [each.sub_key for each in metrics],
+        [each.value for each in estimates],
+        [each.standard_error for each in estimates],
+        [lower for lower, _ in intervals],
+        [upper for _, upper in intervals],
+        [level] * len(metrics),
+        [each.method.value for each in estimates],
+        [each.lower_bound for each in estimates],
+        [each.upper_bound for each in estimates],
+        [each.num_rows for each in metrics],
+        [each.effective_rows for each in estimates],
+        [_flags(each) for each in metrics],
+    ]
+    arrays = [pa.array(each, field.type) for each, field in zip(columns, _COLUMNS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=_COLUMNS)
 
 
 def metrics_document(results: EvaluationResults, level: float) -> dict[str, Any]:
@@ -138,33 +162,6 @@ def _parquet(results: EvaluationResults, level: float) -> bytes:
         for _, group in itertools.groupby(in_order, key=lambda each: each.metric):
             writer.write_table(metrics_table(results, list(group), level))
     return sink.getvalue()
-
-
-def _row(
-    results: EvaluationResults, slice_id: int, metric: MetricResult, level: float
-) -> dict[str, Any]:
-    estimate = metric.estimate
-    lower, upper = estimate.interval(level)
-    return {
-        "model": results.model_name,
-        "version": metric.version,
-        "baseline": results.baseline if metric.is_difference else None,
-        "slice_id": slice_id,
-        "slice": list(metric.slice),
-        "metric": metric.metric,
-        "sub_key": metric.sub_key,
-        "value": estimate.value,
-        "se": estimate.standard_error,
-        "ci_lo": lower,
-        "ci_hi": upper,
-        "ci_level": level,
-        "ci_method": estimate.method.value,
-        "bound_lo": estimate.lower_bound,
-        "bound_hi": estimate.upper_bound,
-        "n": metric.num_rows,
-        "n_eff": estimate.effective_rows,
-        "flags": _flags(metric),
-    }
 
 
 def _flags(metric: MetricResult) -> list[str]:

@@ -99,7 +99,7 @@ class SavedIndex:
         if not twice.size:
             return
         position = int(positions[twice[0]])
-        value = ":".join(str(each[int(twice[0])].as_py()) for each in some.columns)
+        value = _key_text(some, int(twice[0]))
         first, second = self._place(position), self._place(position + distance)
         raise InvalidArgumentError(
             f"version {self.version.version}: key {value} comes twice ({first} and {second}), so rows cannot be matched by {','.join(self.key)}; give another --example_key"
@@ -115,11 +115,15 @@ class SavedIndex:
         Args:
             keys: Rows with the columns of the key.
             outputs: The columns wanted.
+
+        Raises:
+            InvalidArgumentError: Two of the keys are equal.
         """
         positions = self._find(keys)
         is_found = positions != _NOT_THERE
         if not is_found.any():
             return FoundRows(None, 0)
+        _check_found_once(positions, keys, self.key)
         found = self._rows_at(positions[is_found], outputs)
         places = np.ma.masked_array(np.cumsum(is_found) - 1, mask=~is_found)
         return FoundRows(found.take(pa.array(places)), found.num_rows)
@@ -154,6 +158,21 @@ class SavedIndex:
         back = np.empty_like(order)
         back[order] = np.arange(order.size)
         return pa.concat_batches(pieces).take(pa.array(back))
+
+
+def _check_found_once(positions: Integers, keys: pa.RecordBatch, key: Sequence[str]) -> None:
+    order = np.argsort(positions, kind="stable")
+    in_order = positions[order]
+    twice = np.flatnonzero((in_order[1:] == in_order[:-1]) & (in_order[1:] != _NOT_THERE))
+    if twice.size:
+        value = _key_text(keys, int(order[twice[0]]))
+        raise InvalidArgumentError(
+            f"the baseline: key {value} comes twice, so rows cannot be matched by {','.join(key)}; give another --example_key"
+        )
+
+
+def _key_text(keys: pa.RecordBatch, row: int) -> str:
+    return ":".join(str(each[row].as_py()) for each in keys.columns)
 
 
 class SavedIndexes:

@@ -25,6 +25,7 @@ from transforms.evaluation.row_identity import SOURCE_KEY
 from transforms.evaluation.saved_index import FoundRows, SavedIndexes
 from transforms.evaluation.saved_parts import read_part
 from transforms.evaluation.saved_versions import SavedVersion, find_versions
+from transforms.evaluation.single_values import single_type
 from transforms.evaluation.slice_counts import SliceCounts
 from transforms.evaluation.slices import SliceSpec
 
@@ -61,8 +62,9 @@ class SavedPredictions:
         Args:
             columns: Columns that the evaluation uses for something else.
         """
-        others = {*self.key, *columns, *self.baseline.copied}
-        return tuple(name for name in self.baseline.schema.names if name not in others)
+        others = {*self.key, *columns}.union(*(each.copied for each in self.versions))
+        names = dict.fromkeys(name for each in self.versions for name in each.schema.names)
+        return tuple(name for name in names if name not in others)
 
 
 def plan_saved(
@@ -125,7 +127,20 @@ def _common_key(versions: Sequence[SavedVersion], example_key: str | None) -> tu
             raise InvalidArgumentError(
                 f"the predictions of version {each.version} have no column {absent[0]!r} to match rows by{closest(absent[0], each.schema.names)}; precompute all versions with --key={absent[0]}"
             )
+    _check_same_kind(versions, key)
     return key
+
+
+def _check_same_kind(versions: Sequence[SavedVersion], key: tuple[str, ...]) -> None:
+    """Checks that no version has numbers where another has texts: none would match."""
+    first, *others = versions
+    for name in key:
+        types = [single_type(each.schema.field(name).type) for each in (first, *others)]
+        for other, data_type in zip(others, types[1:], strict=True):
+            if pa.types.is_integer(data_type) != pa.types.is_integer(types[0]):
+                raise InvalidArgumentError(
+                    f"column {name!r}, which rows are matched by, is {types[0]} in version {first.version} and {data_type} in version {other.version}; precompute both from the same data"
+                )
 
 
 def read_saved(
@@ -144,14 +159,15 @@ def read_saved(
         DataLossError: A file is corrupt.
     """
     own = list(dict.fromkeys([*saved.key, *columns]))
-    wanted = list(dict.fromkeys([*own, *outputs]))
+    of_baseline = [name for name in outputs if name in saved.baseline.schema.names]
+    wanted = list(dict.fromkeys([*own, *of_baseline]))
     others = [_VersionRows(each, unit, saved.key, outputs) for each in saved.versions[1:]]
     for rows in read_part(saved.baseline.parts[unit], wanted):
         keys = rows.select(list(saved.key))
         found = [each.take(keys) for each in others]
         yield PredictedRows(
             columns=rows.select(own),
-            outputs=(rows.select(list(outputs)), *(each.rows for each in found)),
+            outputs=(rows.select(of_baseline), *(each.rows for each in found)),
             num_found=(rows.num_rows, *(each.num_found for each in found)),
         )
 

@@ -71,8 +71,8 @@ def read_schema(path: str, on_error: str = FAIL, numbers: Collection[str] = ()) 
     with open_text(path, on_error) as file, _csv_errors(path):
         head = file.head(_HEAD_BYTES)
         _check_text(path, head)
-        text = EscapedStream(io.BytesIO(head))
-        reader = _open(text, MAX_GROWTH * _HEAD_BYTES, None, [])
+        text = EscapedStream(io.BytesIO(head), len(head))
+        reader = _open(text, _HEAD_BYTES, None, [])
         names, types = reader.schema.names, reader.schema.types
         if any(has_escapes(name.encode()) for name in names):
             raise _no_csv(path, "its header is not UTF-8")
@@ -169,7 +169,7 @@ def _read(path: str, schema: pa.Schema, on_error: str) -> Iterator[InputBatch]:
     names = schema.names or read_schema(path, on_error).names
     invalid: list[_Row] = []  # with a wrong number of fields; the reader puts them in here
     with open_text(path, on_error) as file, _csv_errors(path):
-        text = EscapedStream(file.stream)
+        text = EscapedStream(file.stream, _BLOCK_BYTES)
         reader = _open(text, _BLOCK_BYTES, dict.fromkeys(names, pa.binary()), invalid)
         row = position = 0
         for found in reader:
@@ -218,7 +218,7 @@ def _open(
 
     return pcsv.open_csv(
         pa.PythonFile(text, mode="r"),
-        read_options=pcsv.ReadOptions(block_size=block_bytes, use_threads=False),
+        read_options=pcsv.ReadOptions(block_size=MAX_GROWTH * block_bytes, use_threads=False),
         parse_options=pcsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pcsv.ConvertOptions(
             column_types=columns,

@@ -6,7 +6,7 @@ from transforms.metrics.state import State
 
 # What may wait, however little was merged, and at most, however much.
 _FEW_BYTES = 64 << 20
-_MANY_BYTES = 128 << 20
+_MANY_BYTES = 96 << 20
 
 
 class Accumulator:

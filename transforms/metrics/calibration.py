@@ -11,6 +11,8 @@ _MAX_STEPS = 100
 # Steps end when they are below the first, which rounding may prevent, but not of the second.
 _TOLERANCE = 1e-13
 _MAX_LAST_STEP = 1e-9
+# Scores say nothing: as near to any line as can be.
+_NO_LINE = (0.0, 0.0)
 
 
 def calibration_gaps(weights: Floats, labels: Floats, scores: Floats) -> Floats:
@@ -36,7 +38,9 @@ def max_calibration_error(weights: Floats, labels: Floats, scores: Floats) -> Fl
     return np.where(weights.sum(axis=-1) > 0, gaps, np.nan)
 
 
-def calibration_line(scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
+def calibration_line(
+    scores: Floats, weights: Floats, start: tuple[float, float] = _NO_LINE
+) -> tuple[Floats, Floats]:
     """Returns intercept and slope of the label's logistic regression on the score's logit.
 
     0 and 1 are perfect (Cox, 1958); a slope below 1 says that scores are too extreme. Found by
@@ -46,12 +50,12 @@ def calibration_line(scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
     Args:
         scores: Of the bins.
         weights: [..., 2 labels, bins].
+        start: Intercept and slope that the line may be near to, which saves steps; NaN for unknown.
     """
     clipped = np.clip(scores, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     logits = np.log(clipped) - np.log1p(-clipped)
     totals, positives = weights.sum(axis=-2), weights[..., 1, :]
-    intercept = np.zeros(weights.shape[:-2])
-    slope = np.zeros(weights.shape[:-2])
+    intercept, slope = (np.full(weights.shape[:-2], each) for each in np.nan_to_num(start))
     steps = np.full((2, *slope.shape), np.inf)
     for _ in range(_MAX_STEPS):
         steps = _newton_step(logits, totals, positives, intercept, slope)
@@ -59,6 +63,8 @@ def calibration_line(scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
         if not (np.abs(steps) > _TOLERANCE * (1 + np.abs([intercept, slope]))).any():
             break
     is_found = np.abs(steps).max(axis=0) <= _MAX_LAST_STEP * (1 + np.abs(slope))
+    if start != _NO_LINE and not is_found.all():  # from afar it may lead away
+        return calibration_line(scores, weights)
     return np.where(is_found, intercept, np.nan), np.where(is_found, slope, np.nan)
 
 

@@ -54,6 +54,17 @@ def auc_difference_standard_error(joint: JointCounts) -> float:
     )
 
 
+def auc_of_bins(joint: JointCounts, bins: Integers) -> float:
+    """Returns the AUC of a model of which only the bins of the scores are known.
+
+    Args:
+        joint: The rows.
+        bins: Its `baseline` or `candidate`.
+    """
+    positives = np.where(joint.labels == 1, joint.counts, 0)
+    return float(ratio((_cell_placements(joint, bins) * positives).sum(), positives.sum()))
+
+
 def _placements(positives: Floats, negatives: Floats) -> tuple[Floats, Floats]:
     below = np.cumsum(negatives) - negatives / 2
     above = positives.sum() - np.cumsum(positives) + positives / 2

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transforms.metrics.array_types import Floats
+from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.equal_mass import equal_mass_groups
 from transforms.metrics.reference_distributions import chi_squared_quantile
 
@@ -31,16 +31,28 @@ class Psi(NamedTuple):
 def decile_weights(baseline: Floats, candidate: Floats) -> tuple[Floats, Floats]:
     """Returns both distributions over the baseline's deciles; the outer ones are open.
 
+    There are fewer deciles where the baseline has few distinct numbers, and none is without any.
+
     Args:
         baseline: Weights per bin, numbers ascending.
         candidate: Weights on the same bins.
     """
-    groups = equal_mass_groups(baseline, _DECILES)
+    groups = equal_mass_groups(baseline, _DECILES)[_next_used(baseline)]
+    _, groups = np.unique(groups, return_inverse=True)
     used = int(groups.max(initial=-1)) + 1
     return (
         np.bincount(groups, baseline, minlength=used).astype(np.float64),
         np.bincount(groups, candidate, minlength=used).astype(np.float64),
     )
+
+
+def _next_used(weights: Floats) -> Integers:
+    """Returns for each bin the next that has a weight, itself if it has; or else the last."""
+    places = np.flatnonzero(weights)
+    if not places.size:
+        return np.arange(weights.size)
+    following = np.searchsorted(places, np.arange(weights.size))
+    return places[np.minimum(following, places.size - 1)]
 
 
 def psi(baseline: Floats, candidate: Floats) -> Psi:

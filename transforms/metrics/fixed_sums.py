@@ -16,7 +16,7 @@ from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.narrow_numbers import Column, joined, narrowed, widened
 
 # Numbers that are merged at a time, in all states together.
-_MAX_MERGED = 1 << 20
+_MAX_MERGED = 1 << 19
 _MAX_KEY = 2**63 - 1
 
 

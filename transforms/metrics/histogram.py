@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from transforms.metrics import fixed_point, float_bins, state
 from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.cell_merging import merge_cells
 from transforms.metrics.equal_mass import equal_mass_groups
 from transforms.metrics.float_bins import Bits, Scale
 from transforms.metrics.grouping import run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.histogram_rows import ChannelRows
 from transforms.metrics.slice_columns import SliceColumns
-from transforms.metrics.sparse_cells import SparseCells, merge_cells, no_cells
+from transforms.metrics.sparse_cells import SparseCells, no_cells
 
 _KIND = "histogram"
 

@@ -8,17 +8,12 @@ from numpy.typing import NDArray
 
 from transforms.metrics import fixed_point, float_bins
 from transforms.metrics.array_types import Booleans, Floats, Integers
+from transforms.metrics.cell_keys import limited, sum_equal
 from transforms.metrics.float_bins import Bits
 from transforms.metrics.grouping import run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.slice_columns import SliceColumn, SliceColumns
-from transforms.metrics.sparse_cells import (
-    Keys,
-    SparseCells,
-    cells_of_keys,
-    limited,
-    sum_equal,
-)
+from transforms.metrics.sparse_cells import Keys, SparseCells, cells_of_keys
 
 # Buckets for a hash of numbers, for each distinct one that is allowed.
 _BUCKETS_PER_NUMBER = 4

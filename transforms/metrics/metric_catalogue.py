@@ -275,9 +275,6 @@ _FACTS = (
     MetricFacts(
         "inference_errors", _LOWER, _ROWS, "Rows that could not be read, or that a model failed at."
     ),
-    MetricFacts(
-        "unmatched_rows", _LOWER, _ROWS, "Saved rows of the version that the baseline lacks."
-    ),
     MetricFacts("undefined_rows", _LOWER, _ROWS, "Rows for which a metric is not defined."),
 )
 _BY_NAME = {each.name: each for each in _FACTS}

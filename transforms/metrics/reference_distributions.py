@@ -6,11 +6,13 @@ Handbook of Mathematical Functions, 26.7.3, 26.7.4, 26.4.4 and 26.4.5.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import NormalDist
 
 _BISECTIONS = 80
 
 
+@lru_cache(maxsize=1024)  # thousands of slices ask for the same few
 def t_quantile(probability: float, degrees_of_freedom: float) -> float:
     """Returns the number below which Student's t lies with `probability`, at least one half.
 

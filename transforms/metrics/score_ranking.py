@@ -1,7 +1,7 @@
 """The family of metrics of the order of scores, and of the calibration line."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,10 @@ from transforms.metrics.jackknife import jackknifed_values
 from transforms.metrics.metric_family import MetricValue, States
 from transforms.metrics.ranking import Bounded
 
-# Bins per octave of the joint distribution: DeLong's error needs no more.
+# Bins per octave of the joint distribution: DeLong's error mostly needs no more.
 _JOINT_MANTISSA_BITS = 3
+# How much of an AUC's distance to 0 or 1 these bins may blur; scores in a narrow band share them.
+_MAX_BLUR = 0.01
 # Bins of the distributions that the jackknife leaves blocks out of.
 _JACKKNIFE_BINS = 512
 
@@ -135,6 +137,8 @@ class ScoreRanking:
             return value
         if value.is_difference:
             joint = self._joint_counts(states, value.slice_id, value.version)
+            if _is_blurred(joint, (versions[0], versions[value.version])):
+                return value
             error = delong.auc_difference_standard_error(joint)
         else:
             negatives, positives = versions[value.version].total
@@ -157,6 +161,19 @@ class ScoreRanking:
         return delong.JointCounts(labels, baseline, candidate, counts)
 
 
+def _is_blurred(joint: delong.JointCounts, versions: Sequence[Distribution]) -> bool:
+    """Whether the bins of the joint distribution are too wide for DeLong's error.
+
+    They tie scores that differ, which makes it several times too large.
+    """
+    for bins, each in zip((joint.baseline, joint.candidate), versions, strict=True):
+        negatives, positives = each.total
+        auc = float(ranking.auc(positives, negatives, is_exact=each.is_exact).value)
+        if abs(delong.auc_of_bins(joint, bins) - auc) > _MAX_BLUR * min(auc, 1 - auc):
+            return True
+    return False
+
+
 def _evaluate(
     metric: Callable[..., Bounded], versions: list[Distribution]
 ) -> tuple[Bounded, Floats]:
@@ -173,15 +190,19 @@ def _evaluate(
 
 
 def _lines(slice_id: int, sub_key: str, versions: list[Distribution]) -> Iterator[MetricValue]:
-    totals = np.array([calibration_line(each.middle, each.total) for each in versions])
-    coarse = [each.coarsened(_JACKKNIFE_BINS) for each in versions]
-    others = np.array([calibration_line(each.middle, each.leave_one_out()) for each in coarse])
+    totals, others = [], []
+    for each in versions:
+        line = calibration_line(each.middle, each.total)
+        coarse = each.coarsened(_JACKKNIFE_BINS)
+        near = (float(line[0]), float(line[1]))
+        totals.append(line)
+        others.append(calibration_line(coarse.middle, coarse.leave_one_out(), near))
     for i, name in enumerate(("calibration_intercept", "calibration_slope")):
         yield from jackknifed_values(
             name,
             slice_id,
-            totals[:, i],
-            others[:, i].T,
+            np.array([each[i] for each in totals]),
+            np.array([each[i] for each in others]).T,
             versions[0].block_weights,
             sub_key=sub_key,
         )

@@ -84,7 +84,8 @@ class _ColumnSums:
     def finish(self) -> FixedSums:
         """Returns the sums."""
         if self._tables is not None:
-            return self._sums(self._tables)
+            tables, self._tables = self._tables, None  # which take much memory
+            return self._sums(tables)
         return FixedSums.merge([FixedSums.empty(self._layout, self._names), *self._parts])
 
     def _sums(self, tables: list[SumTable], cells: Integers | None = None) -> FixedSums:

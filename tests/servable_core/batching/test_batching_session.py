@@ -14,8 +14,11 @@ from servable_core.batching import (
     SharedBatchScheduler,
     SharedBatchSchedulerOptions,
 )
+from servable_core.batching.auto_batch_size import CalibrationOptions
 from servable_core.batching.batch_runner import RunOptions
+from servable_core.batching.batch_sizing import Calibration
 from servable_core.batching.batching_statistics import ShapeStatistics
+from servable_core.batching.padding import Derivation, DerivedInput, PaddingOptions
 from servable_core.batching.row_errors import RowErrors
 from servable_core.errors import (
     DeadlineExceededError,
@@ -215,6 +218,35 @@ def test_malformed_inputs_are_errors_of_submit(make_session, inputs, message):
     """What can never run is refused at once."""
     with pytest.raises(InvalidArgumentError, match=message):
         make_session(Model()).submit(inputs)
+
+
+def test_inputs_are_derived_where_nothing_is_ragged(make_session):
+    """The mask of an input whose rows are equally long: nothing of it is padding."""
+    mask = DerivedInput(name="mask", of="x", derivation=Derivation.MASK, dtype="int64")
+    options = RunOptions(padding=PaddingOptions(derived=(mask,)))
+    session = make_session(lambda inputs: {"y": inputs["mask"] * inputs["x"]}, run_options=options)
+    future = session.submit({"x": np.array([[1, 2], [3, 4]])})
+    session.close()
+    assert future.result(0)["y"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_calibration_learns_from_usual_batches(scheduler, clock):
+    """Larger batches take as long here, so they do more per second."""
+    quick = CalibrationOptions(window_secs=0.0, window_batches=1, num_settling_batches=0)
+    session = BatchingSession(
+        Model(clock),
+        scheduler,
+        QueueOptions(max_batch_size=8),
+        name="m/1",
+        calibration=Calibration(sizes=(2, 4), first=2, options=quick),
+        clock=clock,
+    )
+    for _ in range(20):
+        session.submit(rows(*range(session.batch_size)))
+        scheduler.step()
+    assert session.batch_size == 4
+    report = session.statistics().batch_size
+    assert (report.is_frozen, report.curve) == (True, {2: 4.0, 4: 8.0})
 
 
 def test_zero_rows_run_through_the_model(make_session):

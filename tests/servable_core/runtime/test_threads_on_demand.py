@@ -1,7 +1,7 @@
 """Threads that step, ring, or come and go in number."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -159,6 +159,26 @@ def test_a_task_runs_once_where_no_thread_can_be_had_for_it(
     executor.shutdown()
 
     assert [name.startswith("pool") for name in names] == [has_a_thread]
+
+
+def test_a_task_that_comes_while_the_threads_change_runs_on_the_new_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the old ones `submit` has hold already when they take no more."""
+    executor = ResizableExecutor(1, "pool")
+    submit = executor._executor.submit
+
+    def submit_too_late(task: Callable[[], str]) -> Future[str]:
+        executor.resize(2)
+        return submit(task)
+
+    monkeypatch.setattr(executor._executor, "submit", submit_too_late)
+    assert executor.submit(_thread_name).result(10).startswith("pool")
+    assert executor.num_threads == 2
+    executor.shutdown()
+
+    with pytest.raises(RuntimeError):  # nothing has come in the place of these
+        executor.submit(_thread_name)
 
 
 def test_a_number_of_threads_below_zero_is_refused_and_changes_nothing() -> None:

@@ -188,6 +188,32 @@ class TestMatching:
         ):
             list(read_saved(0, saved, [], ["p"]))
 
+    def test_a_key_twice_in_the_baseline(self, tmp_path):
+        """Two rows of the baseline must not get the prediction of one."""
+        _save(tmp_path, 1, [1, 3, 3])
+        _save(tmp_path, 2, [3, 1, 2])
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        with pytest.raises(InvalidArgumentError, match="the baseline: key 3 comes twice"):
+            list(read_saved(0, saved, [], ["p"]))
+
+    def test_numbers_and_texts(self, tmp_path):
+        """A key that is a number in one version and a text in another is told, not left unmatched."""
+        _save(tmp_path, 1, [1, 2])
+        save_version(tmp_path, 2, [{"id": ["1", "2"], "p": [1.0, 2.0]}])
+        with pytest.raises(
+            InvalidArgumentError, match=r"'id'.* is int64 in version 1 and string in version 2"
+        ):
+            plan_saved([str(tmp_path)], example_key="id")
+
+    def test_outputs_of_other_versions(self, tmp_path):
+        """What only a candidate has is one of its outputs."""
+        _save(tmp_path, 1, [1, 2])
+        save_version(tmp_path, 2, [{"id": [2, 1], "p": [2.0, 1.0], "q": [4.0, 3.0]}])
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        assert saved.output_names([]) == ("p", "q")
+        (only,) = read_saved(0, saved, [], ["p", "q"])
+        assert [each.schema.names for each in only.outputs] == [["p"], ["p", "q"]]
+
     def test_null_is_no_number(self, tmp_path):
         """A null key is another one than any number."""
         _save(tmp_path, 1, [1, None, -1], p=[1.0, 2.0, 3.0])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from servable_core.errors import DataLossError, InvalidArgumentError
 from tests import memory_file_system as memory
 from transforms.bad_records import Stage
+from transforms.formats import csv_files
 from transforms.formats.csv_files import count_rows, read_batches, read_schema
 
 _INT, _FLOAT, _TEXT = pa.int64(), pa.float64(), pa.string()
@@ -189,6 +190,17 @@ class TestRows:
         firsts = [each.origins[0].first_row for each in batches]
         assert firsts == np.cumsum([0, *(each.num_rows for each in batches)])[:-1].tolist()
         assert sum(each.input_bytes for each in batches) == pytest.approx(10_070_000, rel=0.01)
+
+    @pytest.mark.parametrize("sign", ["x", "é", "€"])
+    def test_any_length_of_file_and_lines(self, write, monkeypatch, sign):
+        """Wherever blocks are cut: no row is taken for half a row."""
+        monkeypatch.setattr(csv_files, "_BLOCK_BYTES", 1000)
+        for num_rows in range(95, 105):
+            texts = [sign * (row * 7 % 90) for row in range(num_rows)]
+            path = write("a,s\n" + "".join(f"{row},{text}\n" for row, text in enumerate(texts)))
+            rows, numbers, _ = _rows(path, _schema(a=_INT, s=_TEXT))
+            assert [each["s"] for each in rows] == texts
+            assert numbers == list(range(num_rows))
 
     def test_remote(self, write):
         """Files in any store are read alike."""

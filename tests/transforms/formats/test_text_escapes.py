@@ -27,10 +27,11 @@ def _pieces(stream, num_bytes):
 @example(b"\xc3", 1)
 def test_what_comes_back_is_what_was_given(content, num_bytes):
     """Whatever the bytes, and wherever they are cut, they are UTF-8 on the way."""
-    stream = EscapedStream(io.BytesIO(content))
-    pieces = _pieces(stream, num_bytes)
+    stream = EscapedStream(io.BytesIO(content), num_bytes)
+    pieces = _pieces(stream, MAX_GROWTH * (num_bytes + 4))
     text = b"".join(pieces)
-    assert max(map(len, pieces), default=0) <= num_bytes
+    for each in pieces:
+        each.decode()
     text.decode()
     assert text == escape(content)
     assert unescape(text) == content
@@ -62,15 +63,24 @@ class _Failing:
         return self._chunks.pop(0)
 
 
+@given(st.lists(st.binary(max_size=20), max_size=20), st.integers(21, 50))
+def test_lines_stay_whole(lines, num_bytes):
+    """A reader that cannot do with part of a line gets whole ones, as many as there is room for."""
+    content = b"".join(line.replace(b"\n", b"") + b"\n" for line in lines)
+    pieces = _pieces(EscapedStream(io.BytesIO(content), num_bytes), MAX_GROWTH * num_bytes)
+    assert all(each.endswith(b"\n") for each in pieces)
+    assert unescape(b"".join(pieces)) == content
+
+
 class TestFailure:
     def test_whole_lines_come_first(self):
         """What stands before the failure ends with a line; the error is kept for later."""
-        stream = EscapedStream(_Failing([b"1\n2\n3", b"4\n5\n6"]))
-        assert b"".join(_pieces(stream, 100)) == b"1\n2\n34\n5\n"
+        stream = EscapedStream(_Failing([b"1\n2\n3", b"4\n5\n6"]), 100)
+        assert b"".join(_pieces(stream, 400)) == b"1\n2\n34\n5\n"
         assert str(stream.error) == "broken"
 
     @pytest.mark.parametrize("chunks", [[], [b"half a line"]])
     def test_without_a_line(self, chunks):
         """It is raised at once."""
         with pytest.raises(OSError, match="broken"):
-            EscapedStream(_Failing(chunks)).read(100)
+            EscapedStream(_Failing(chunks), 100).read(400)

@@ -46,3 +46,12 @@ def test_scores_that_separate_the_labels_have_no_line():
     counts = np.array([[5.0, 5, 0, 0], [0, 0, 5, 5]])
     found = calibration.calibration_line(np.array([0.1, 0.2, 0.8, 0.9]), counts)
     assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("start", [(0.01, 0.05), (0.3, 0.9), (np.nan, np.nan)])
+def test_a_start_does_not_change_the_line(start):
+    rng = np.random.default_rng(0)
+    scores, counts = rng.random(50), rng.random((4, 2, 50))
+    expected = np.array(calibration.calibration_line(scores, counts))
+    found = calibration.calibration_line(scores, counts, start)
+    assert np.array(found) == pytest.approx(expected, abs=1e-11)

@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from tests.transforms.metrics.evaluated import batch_of, evaluate
 from transforms.metrics import delong, ranking
+from transforms.metrics.estimate import Method
 
 
 def _by_definition(labels, scores):
@@ -63,3 +65,15 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         value = ranking.auc(*counts, is_exact=True).value
         covered += abs(value - truth) < 1.959964 * delong.auc_standard_error(*counts)
     assert 0.92 <= covered / 400 <= 0.97
+
+
+@pytest.mark.parametrize("width", [1.0, 0.1, 0.01])
+def test_scores_in_a_narrow_band_have_an_error_as_narrow(width):
+    """Scores that the bins of the joint distribution cannot tell apart must not blur the error."""
+    labels, scores = _rows(0, 2000)
+    probabilities = np.stack([0.5 + width * scores[0] / 10, 1 / (1 + np.exp(-scores[1]))])
+    covariance = _by_definition(labels, probabilities)
+    expected = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    found = evaluate(batch_of(probabilities, labels)).estimate("auc", 1, is_difference=True)
+    assert math.isclose(found.standard_error, expected, rel_tol=0.3)
+    assert (found.method is Method.DELONG) == (width == 1)

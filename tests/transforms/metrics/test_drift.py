@@ -75,3 +75,14 @@ def test_nothing_drifts_from_itself_and_nothing_is_known_of_nothing():
 def test_few_distinct_numbers_have_few_deciles():
     found = drift.decile_weights(np.array([90.0, 10.0]), np.array([50.0, 50.0]))
     assert [each.tolist() for each in found] == [[90, 10], [50, 50]]
+
+
+def test_scores_between_those_of_a_baseline_with_few_are_in_its_deciles():
+    """Else a decile without any of the baseline's rows would make the index huge."""
+    baseline = np.repeat([0.2, 0.4, 0.6, 0.8], [100, 300, 300, 300])
+    candidate = np.random.default_rng(0).uniform(0, 1, 1000)
+    expected, actual = drift.decile_weights(*_counts(baseline, candidate))
+    assert expected.tolist() == [100, 300, 300, 300]
+    edges = [0.2, 0.4, 0.6]  # the last decile is open
+    counts = np.bincount(np.searchsorted(edges, candidate), minlength=4)
+    assert actual.tolist() == counts.tolist()

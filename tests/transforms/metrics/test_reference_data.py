@@ -125,13 +125,12 @@ def _of_pairs(labels, scores, weights):
 
 
 def _of_drift(scores):
-    numbers = np.unique(scores)
-    counts = [
-        np.bincount(np.searchsorted(numbers, each), minlength=numbers.size) for each in scores
-    ]
-    middle = (np.cumsum(counts[0]) - counts[0] / 2) * 10 / counts[0].sum()
-    deciles = np.unique(np.minimum(middle.astype(int), 9), return_inverse=True)[1]
-    p, q = (np.bincount(deciles, each) for each in counts)
+    # A decile ends with the last of the baseline's numbers in it.
+    numbers, counts = np.unique(scores[0], return_counts=True)
+    middle = (np.cumsum(counts) - counts / 2) * 10 / counts.sum()
+    deciles = np.minimum(middle.astype(int), 9)
+    ends = [numbers[deciles == each].max() for each in np.unique(deciles)]
+    p, q = (np.bincount(np.searchsorted(ends[:-1], each), minlength=len(ends)) for each in scores)
     sp, sq = ((each + 0.5) / (each.sum() + 0.5 * each.size) for each in (p, q))
     scale = 2 / scores.shape[1]
     return {

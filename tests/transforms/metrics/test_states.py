@@ -257,14 +257,14 @@ def test_keys_hold_their_coordinates_in_order(pairs):
 @pytest.mark.parametrize("make", [_histogram, _weighted_histogram])
 @pytest.mark.parametrize("most", [1, 7])
 def test_cells_are_merged_in_parts(monkeypatch, make, most):
-    from transforms.metrics import sparse_cells
+    from transforms.metrics import cell_merging
 
     rows = _Rows(7)
     rows.scores = np.round(rows.scores, 2)
     rows.weights[:60] *= 2.0**18
     parts = [make(rows, each) for each in np.array_split(np.arange(_ROWS), 3)]
     whole = _bytes(type(parts[0]).merge(parts))
-    monkeypatch.setattr(sparse_cells, "_MAX_MERGED", most)
+    monkeypatch.setattr(cell_merging, "_MAX_MERGED", most)
     assert _bytes(type(parts[0]).merge(parts)) == whole
     heavy = [make(rows, np.zeros(300, dtype=int)), *parts]
     assert _bytes(type(parts[0]).merge(heavy)) == _bytes(type(parts[0]).merge(heavy[::-1]))

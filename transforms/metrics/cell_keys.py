@@ -1,0 +1,98 @@
+"""Keys of cells: put in order, with equal ones summed and crowded groups in bins."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.metrics import fixed_point, float_bins
+from transforms.metrics.array_types import Booleans, Integers
+from transforms.metrics.grouping import run_starts
+from transforms.metrics.histogram_options import HistogramOptions
+from transforms.metrics.sparse_cells import NUMBER_BITS, Keys, SparseCells, cells_of_keys
+
+_KEY_BITS = 64
+
+
+def limited(
+    options: HistogramOptions,
+    groups: Integers,
+    is_binned: Booleans,
+    keys: Keys,
+    amounts: NDArray[Any],
+    *,
+    number_bits: int = NUMBER_BITS,
+) -> SparseCells:
+    """Returns the cells of sorted, distinct keys, with groups of too many numbers in bins.
+
+    The arguments are those of `cells_of_keys`.
+    """
+    kind = keys.dtype.type
+    numbers = keys >> kind(options.place_bits)
+    ranks = (numbers[run_starts(numbers)] >> kind(number_bits)).astype(np.int64)
+    is_crowded = np.bincount(ranks, minlength=groups.size) > options.max_distinct
+    is_crowded &= ~is_binned
+    if is_crowded.any():
+        keys = in_bins(options, groups, is_crowded, _with_room(options, keys, number_bits))
+        keys, amounts = sum_equal(keys, amounts)
+        number_bits = NUMBER_BITS
+    is_binned = is_binned | is_crowded
+    return cells_of_keys(options, groups, is_binned, keys, amounts, number_bits=number_bits)
+
+
+def _with_room(options: HistogramOptions, keys: Keys, number_bits: int) -> NDArray[np.uint64]:
+    """Returns keys with room for any number."""
+    code_bits = np.uint64(number_bits + options.place_bits)
+    wide = keys.astype(np.uint64)
+    codes = wide & ((np.uint64(1) << code_bits) - np.uint64(1))
+    return wide >> code_bits << np.uint64(NUMBER_BITS + options.place_bits) | codes
+
+
+def in_bins(options: HistogramOptions, groups: Integers, to_bin: Booleans, keys: Keys) -> Keys:
+    """Returns keys with the numbers of some groups put into bins."""
+    if not to_bin.any():
+        return keys
+    place_bits = np.uint64(options.place_bits)
+    rank_bits = place_bits + np.uint64(NUMBER_BITS)
+    ranks = keys >> rank_bits
+    chosen = to_bin[ranks.astype(np.int64)]
+    is_overall = groups // options.num_channels == 0
+    for is_side, bits in (
+        (is_overall, options.overall_mantissa_bits),
+        (~is_overall, options.slice_mantissa_bits),
+    ):
+        rows = np.flatnonzero(chosen & is_side[ranks.astype(np.int64)])
+        numbers = (keys[rows] >> place_bits).astype(np.uint32)
+        bins = float_bins.to_bins(numbers, options.scale, bits).astype(np.uint64)
+        rest = keys[rows] & np.uint64((1 << options.place_bits) - 1)
+        keys[rows] = (ranks[rows] << rank_bits) | (bins << place_bits) | rest
+    return keys
+
+
+def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
+    """Returns the distinct keys in order, and the sum of the amounts of each."""
+    if (keys[1:] < keys[:-1]).any():
+        keys, amounts = _in_order(keys, amounts)
+    starts = run_starts(keys)
+    if starts.size < keys.size:
+        keys = keys[starts]
+        if amounts.ndim == 2:
+            amounts = np.add.reduceat(fixed_point.spread(amounts), starts, axis=0)
+        else:  # in whole numbers, differences of running sums are exact, and quicker
+            ends = np.cumsum(amounts, dtype=np.int64)[np.r_[starts[1:], amounts.size] - 1]
+            amounts = np.diff(ends, prepend=0)
+    if amounts.ndim == 2:
+        amounts = fixed_point.normalise(amounts)
+    return keys, amounts
+
+
+def _in_order(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
+    """Returns keys in order with their amounts, which are sorted as part of them if they fit."""
+    if amounts.ndim == 1:
+        bits = int(amounts.max()).bit_length()
+        if int(keys.max()).bit_length() + bits <= _KEY_BITS:
+            both = keys.astype(np.uint64) << np.uint64(bits) | amounts.astype(np.uint64)
+            both.sort()
+            return both >> np.uint64(bits), both & np.uint64((1 << bits) - 1)
+    order = np.argsort(keys, kind="stable")  # which merges what is in order already
+    return keys[order], amounts[order]
