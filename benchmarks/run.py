@@ -34,6 +34,7 @@ own for tfx-bsl and Ray Data; then it runs every system and writes this page. Pa
 | `benchmarks.servable_handle` | looking up servables, also while others load: [servable_handle.md](servable_handle.md) |
 | `benchmarks.batch_scheduler` | what batching costs |
 | `benchmarks.auto_batch_size` | automatic batch sizes against fixed ones |
+| `benchmarks.two_versions` | what a second version costs in one pass |
 | `benchmarks.tfrecord_reading` | reading TFRecords: [tfrecord_reading.md](tfrecord_reading.md) |
 | `benchmarks.metric_core` | metrics: rows per second, and memory of many slices |
 | `benchmarks.many_units` | a job of a million units |

@@ -38,6 +38,7 @@ from transforms.plan_files import write_plan
 from transforms.storage import delete_tree
 from transforms.worker_core import worker_cores
 
+_MANY_SLICES = 1000  # whose metrics take some ten seconds
 _LAST_WORDS = "nothing was concluded; start anew with the same command"
 
 
@@ -74,6 +75,10 @@ def run(options: EvaluateOptions, clock: Clock | None = None) -> EvaluationOutco
             except JobFailedError:
                 delete_tree(f"{output}/{STATES_DIRECTORY}")  # no gate must judge them
                 raise
+        if saved.catalog.num_slices > _MANY_SLICES:
+            say(
+                f"adding up the metrics of {saved.catalog.num_slices:,} slices, which takes a while"
+            )
         return tell_outcome(
             saved, output, gate, clock=clock, started_secs=started_secs, unit_secs=unit_secs
         )

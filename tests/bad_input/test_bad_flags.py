@@ -177,10 +177,16 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
-            ("precomput", "did you mean 'precompute'? there are: precompute, inspect, demo"),
-            ("inspct", "did you mean 'inspect'? there are: precompute, inspect, demo"),
-            ("zzz", "there are: precompute, inspect, demo"),
-            ("--limit=3", "there are: precompute, inspect, demo"),
+            (
+                "precomput",
+                "did you mean 'precompute'? there are: precompute, evaluate, gate, promote, inspect, demo",
+            ),
+            (
+                "inspct",
+                "did you mean 'inspect'? there are: precompute, evaluate, gate, promote, inspect, demo",
+            ),
+            ("zzz", "there are: precompute, evaluate, gate, promote, inspect, demo"),
+            ("--limit=3", "there are: precompute, evaluate, gate, promote, inspect, demo"),
         ],
     )
     def test_misspelled(self, refusal, name, expected):

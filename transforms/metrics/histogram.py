@@ -18,6 +18,7 @@ from transforms.metrics.float_bins import Bits, Scale
 from transforms.metrics.grouping import run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.histogram_rows import ChannelRows
+from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_columns import SliceColumns
 from transforms.metrics.sparse_cells import SparseCells, no_cells
 
@@ -58,11 +59,14 @@ class Distribution:
     def coarsened(self, max_bins: int) -> "Distribution":
         """Returns the distribution in at most so many bins, of about equal weight where they are new.
 
-        What leaving out a block changes is as clear in hundreds of bins as in thousands.
+        What leaving out a block changes is as clear in hundreds of bins as in thousands. Both
+        labels count as much, however rare one is: a few positives must not share one bin.
         """
         if self.lower.size <= max_bins:
             return self
-        groups = equal_mass_groups(self.total.sum(axis=0), max_bins)
+        total = self.total
+        shares = ratio(total, total.sum(axis=1, keepdims=True), default=0)
+        groups = equal_mass_groups(shares.sum(axis=0), max_bins)
         starts = run_starts(groups)
         return Distribution(
             lower=self.lower[starts],

@@ -62,16 +62,21 @@ class ChannelRows:
         """
         most = self._options.max_distinct
         sizes = np.bincount(column.places, minlength=column.ids.size)
-        is_large = sizes > most
-        if not is_large.any():
-            return is_large
-        share = min(1.0, 2 * most / int(sizes[is_large].min()))
-        few = slice(int(np.ceil(share * column.places.size)))
-        bits = (_BUCKETS_PER_NUMBER * most - 1).bit_length()
-        numbers = self._numbers[column.rows][few] * _HASH >> np.uint32(32 - bits)
+        crowded = sizes > most
+        if crowded.any():
+            large = column if crowded.all() else column.where(crowded[column.places])
+            share = min(1.0, 2 * most / int(sizes[crowded].min()))
+            few = slice(int(np.ceil(share * large.places.size)))
+            crowded[crowded] = self._least_distinct(large, few) > most
+        return crowded
+
+    def _least_distinct(self, column: SliceColumn, few: slice) -> Integers:
+        """Returns for each slice how many distinct hashes some of its rows have."""
+        bits = (_BUCKETS_PER_NUMBER * self._options.max_distinct - 1).bit_length()
+        hashes = self._numbers[column.rows][few] * _HASH >> np.uint32(32 - bits)
         is_seen = np.zeros(column.ids.size << bits, dtype=bool)
-        is_seen[(column.places[few] << bits) + numbers] = True
-        return is_seen.reshape(column.ids.size, -1).sum(axis=1) > most
+        is_seen[(column.places[few] << bits) + hashes] = True
+        return np.count_nonzero(is_seen.reshape(column.ids.size, -1), axis=1)
 
     def _exact(self, column: SliceColumn) -> SparseCells:
         nothing = np.zeros(column.ids.size, dtype=bool)

@@ -26,7 +26,7 @@ from transforms.metrics.row_checks import RowChecks
 from transforms.metrics.row_means import MeanFunction, RowMeans, RowMetric
 from transforms.metrics.score_ranking import ScoreRanking
 from transforms.metrics.task_channels import difference_channels, error_channels, score_channels
-from transforms.metrics.top_rows import MOST_DIFFERENT, MostDifferent, absolute_differences
+from transforms.metrics.top_rows import MOST_DIFFERENT, MostDifferent
 
 
 def create_evaluation(options: EvaluationOptions) -> Evaluation:
@@ -188,10 +188,8 @@ def _is_among(batch: EvaluationBatch, k: int) -> Floats:
 
 
 def _is_equal(batch: EvaluationBatch) -> Floats:
-    versions = range(batch.num_versions)
-    return np.stack([absolute_differences(batch, each) == 0 for each in versions]).astype(
-        np.float64
-    )
+    is_equal = batch.predictions == batch.predictions[:1]
+    return (is_equal if is_equal.ndim == 2 else is_equal.all(axis=2)).astype(np.float64)
 
 
 _EQUAL = RowMetric("equal_to_baseline", _is_equal, is_paired=True)

@@ -87,6 +87,26 @@ def test_any_bundling_and_order_gives_the_same_bytes(task, seed, cuts, max_disti
     assert _bytes(evaluation, accumulator.merged()) == whole
 
 
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_many_rows_in_slices_of_all_sizes_give_the_same_bytes_in_one_batch_or_many(is_weighted):
+    rng, rows = np.random.default_rng(0), 40_000
+    labels, scores = two_models(rng, rows)
+    scores[:, ::3] = scores[:, ::3].round(3)  # some are crowded, some repeat a lot
+    slices = np.minimum(rng.geometric(0.3, (rows, 2)), 12) + np.array([0, 20])
+    slices[rng.random(slices.shape) < 0.01] = NO_SLICE
+    weights = rng.integers(0, 9, rows) / 8 if is_weighted else np.ones(rows)
+    evaluation = evaluation_of(is_weighted=is_weighted)
+
+    def states(which):
+        some = weights[which] if is_weighted else None
+        batch = batch_of(scores[:, which], labels[which], some, slices[which], which)
+        return evaluation.update(batch)
+
+    whole = _bytes(evaluation, evaluation.merge([states(np.arange(rows))]))
+    parts = np.array_split(rng.permutation(rows), 9)
+    assert _bytes(evaluation, evaluation.merge(map(states, parts))) == whole
+
+
 def test_a_generator_of_many_states_is_merged():
     case = _Case(Task.BINARY)
     evaluation = case.evaluation()

@@ -1,8 +1,10 @@
+import io
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,6 +166,14 @@ def test_a_table_becomes_the_state_again(make, rows):
     again = type(state).from_table(state.to_table())
     assert _bytes(again) == _bytes(state)
     assert _bytes(type(state).merge([again, state])) == _bytes(type(state).merge([state, state]))
+
+
+@_KINDS
+@pytest.mark.parametrize("rows", [0, _ROWS])
+def test_a_file_becomes_the_state_again(make, rows):
+    state = make(_Rows(3), np.arange(rows))
+    table = pq.read_table(io.BytesIO(_bytes(state)))
+    assert _bytes(type(state).from_table(table)) == _bytes(state)
 
 
 @_KINDS
