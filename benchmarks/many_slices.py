@@ -57,7 +57,7 @@ def _predictions(version: int, number: int, rows: int) -> pa.Table:
             "id": np.arange(number * rows, (number + 1) * rows),
             "label": labels,
             **slices,
-            "score": (1 / (1 + np.exp(-logits))).astype(np.float32),
+            "probability": (1 / (1 + np.exp(-logits))).astype(np.float32),
         }
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.report.evaluation_content import evaluation_content
+from pipelines.report.number_format import counted, printable
 from pipelines.report.report_files import write_reports
 from pipelines.report.terminal import evaluation_summary
 from servable_core.runtime.clock import Clock
@@ -12,13 +13,15 @@ from transforms.evaluation.finalise import evaluation_results
 from transforms.evaluation.gate import decide
 from transforms.evaluation.gate_config import GateConfig
 from transforms.evaluation.metric_tables import write_metrics
-from transforms.evaluation.results import EvaluationResults
+from transforms.evaluation.results import EvaluationResults, slice_name
+from transforms.evaluation.slices import NULL_VALUE
 from transforms.evaluation.state_files import SavedEvaluation
 from transforms.evaluation.verdict import Verdict, VerdictInputs
 from transforms.evaluation.verdict_files import write_verdict
 from transforms.storage import TEMPORARY_DIRECTORY, discard_tree
 
 EXIT_NO_GATE = 0
+_MAX_EMPTY_SLICES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +76,11 @@ def tell_outcome(
             row_metrics=saved.setup.options().row_metrics,
         )
         write_verdict(verdict, output)
-    lines = [*_report(saved, results, verdict, output), *_noise_lines(saved)]
+    lines = [
+        *_report(saved, results, verdict, output),
+        *_empty_slice_lines(saved, results),
+        *_noise_lines(saved),
+    ]
     discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
     done = _done_line(results, clock.now() - started_secs, unit_secs)
     return EvaluationOutcome(
@@ -82,6 +89,21 @@ def tell_outcome(
         verdict=verdict,
         lines=(*lines, f"  output  {output}", done),
     )
+
+
+def _empty_slice_lines(saved: SavedEvaluation, results: EvaluationResults) -> list[str]:
+    """Returns which values and buckets that were asked for no row has: one may be misspelt."""
+    found = {each.key for each in results.slices}
+    empty = [
+        printable(slice_name(key))
+        for key in saved.catalog.keys
+        if key not in found and NULL_VALUE not in dict(key).values()
+    ]
+    if not empty:
+        return []
+    others = len(empty) - _MAX_EMPTY_SLICES
+    more = f" and {counted(others, 'other slice')}" if others > 0 else ""
+    return [f"  empty   no row is in {'; '.join(empty[:_MAX_EMPTY_SLICES])}{more}"]
 
 
 def _noise_lines(saved: SavedEvaluation) -> list[str]:

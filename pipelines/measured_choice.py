@@ -49,7 +49,7 @@ def choose_output(
         for version, outputs in zip(versions, first.outputs, strict=True)
         if outputs is not None
     }
-    choice = choose_prediction(specs[versions[0]], config.prediction)
+    choice = choose_prediction(specs[versions[0]], config.prediction, config.classes)
     check_same_outputs(specs, choice)
     return choice
 

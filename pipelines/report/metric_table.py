@@ -140,7 +140,14 @@ def comparison_cells(comparison: Comparison, decimals: int | None = None) -> Com
 def _decimals(comparison: Comparison) -> int:
     """Returns the digits of all its numbers, so that the difference can be checked by eye."""
     estimate = comparison.difference or comparison.candidate
-    return 0 if estimate is None else decimals_of(estimate, comparison.level)
+    if estimate is None:
+        return 0
+    low, high = estimate.interval(comparison.level)
+    if low < high:
+        return decimals_of(estimate, comparison.level)
+    # A difference of nothing, for sure, does not tell the digits of the two.
+    known = (comparison.difference, comparison.candidate, comparison.baseline)
+    return max(decimals_of(each, comparison.level) for each in known if each is not None)
 
 
 def _cell(

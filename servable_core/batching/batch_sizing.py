@@ -18,6 +18,8 @@ _MEMORY_CHECK_SECS = 0.5
 _MEMORY_RELIEF_SECS = 5.0
 # How often the batches of a length are halved: those of a sixteenth are not what fills memory.
 _MAX_RELIEFS = 4
+# A batch that comes later than so many runs behind the one before has come after a pause.
+_LONGEST_WAIT_RUNS = 10
 # Readers cut files into batches that are half full or more, and rather pass on than copy.
 _NEARLY_FULL = 0.5
 # Few shapes, and yet little work for a short tail: it is padded to an eighth, or to the whole.
@@ -167,8 +169,9 @@ class BatchSizing:
                 # for the size below, and still waited when the size changed, tells nothing.
                 least = max(auto.size_below, _NEARLY_FULL * target)
                 is_full = num_rows == target or least < num_rows < target
-                # The time since the batch before, but for that in which none ran.
-                auto.record(num_rows, min(now - last, run_secs), is_full=is_full)
+                # Waiting for rows counts: what reads them may share the cores. A pause does not.
+                secs = min(now - last, _LONGEST_WAIT_RUNS * run_secs)
+                auto.record(num_rows, secs, is_full=is_full)
             elif num_rows == target and length == self._probed_length:
                 auto.record(num_rows * length, run_secs, is_full=True)
             elif auto.pass_over():

@@ -157,6 +157,15 @@ def test_rows_that_only_one_version_has(rows, tmp_path, capsys):
     assert _metrics(output)["unmatched_rows", "", 1, ALL] == 0
 
 
+def test_slices_without_rows_are_named(rows, tmp_path, capsys):
+    """A misspelt value must not go unseen; that no row is null is no surprise."""
+    directory = _save(tmp_path / "p", rows)
+    slices = ("--slice=country=DE|GERMANY", "--slice=w=[0.5,2]")
+    assert _evaluate(directory, tmp_path / "out", *slices) == 0
+    said = capsys.readouterr().out
+    assert "  empty   no row is in country=GERMANY; w=[2, inf)\n" in said
+
+
 def test_one_saved_version_is_measured_alone(rows, tmp_path):
     """A first version has nothing to be compared with, saved or not."""
     directory = _save(tmp_path / "p", rows) / "model_name=m" / "model_version=1"
@@ -197,6 +206,36 @@ def test_another_task(rows, tmp_path, capsys, label, flags, words):
     assert error.count("\n") == 1
     assert re.search(words, error)
     assert not output.exists() or not list(output.iterdir())
+
+
+def test_named_labels_of_a_binary_task(rows, tmp_path, capsys):
+    """Labels may be names, the negative one first; without quotes YAML has booleans."""
+    directory = _save(tmp_path / "p", rows, happened=np.where(rows["y"], "yes", "no"))
+    config, output = tmp_path / "eval.yaml", tmp_path / "out"
+    flags = (f"--eval_config={config}", "--prediction=probability")
+    config.write_text("classes: [no, yes]")
+    assert _evaluate(directory, output, *flags, label="happened") == 2
+    assert "need quotes in YAML" in capsys.readouterr().err
+    config.write_text("classes: ['no', 'yes']")
+    assert _evaluate(directory, output, *flags, label="happened") == 0
+    _check(output, {("auc", "", 2, ALL): metrics.roc_auc_score(rows["y"], rows["other"])})
+
+
+def test_rows_with_too_few_scores(tmp_path, capsys):
+    """Where rows have different numbers of scores, the configuration tells which is right."""
+    random = np.random.default_rng(0)
+    scores = random.dirichlet(np.ones(3), 200).tolist()
+    scores[150] = scores[150][:2]
+    for version in (1, 2):
+        labels = random.integers(0, 3, 200)
+        table = {"id": np.arange(200), "y": labels, "probabilities": scores}
+        save_version(tmp_path / "p", version, [table])
+    assert _evaluate(tmp_path / "p", tmp_path / "out") == 2
+    assert "does not tell how many classes there are" in capsys.readouterr().err
+    config = tmp_path / "eval.yaml"
+    config.write_text("classes: [cat, dog, eel]")
+    assert _evaluate(tmp_path / "p", tmp_path / "out", f"--eval_config={config}") == 2
+    assert "has a row of 2 scores, where 3 are expected" in capsys.readouterr().err
 
 
 def test_single_labels_of_another_task_are_counted(rows, tmp_path):

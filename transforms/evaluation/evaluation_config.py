@@ -181,7 +181,9 @@ def _mapping(name: str, value: object) -> Mapping[str, Any]:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+    if isinstance(value, bool):
+        raise _wrong(name, "a name (yes, no, on and off need quotes in YAML)", value)
+    if not isinstance(value, str | int) or value == "":
         raise _wrong(name, "a name", value)
     return str(value)
 

@@ -72,7 +72,7 @@ def check_label(task: Task, label_type: pa.DataType, class_names: Sequence[str])
         )
     if not class_names:
         how = (
-            "the negative one first, as classes: [no, yes]"
+            "the negative one first, as classes: ['no', 'yes']"
             if task is Task.BINARY
             else "in the order of the scores, as classes: [cat, dog]"
         )

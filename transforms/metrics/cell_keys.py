@@ -27,11 +27,12 @@ def limited(
 
     The arguments are those of `cells_of_keys`.
     """
-    kind = keys.dtype.type
-    numbers = keys >> kind(options.place_bits)
-    ranks = (numbers[run_starts(numbers)] >> kind(number_bits)).astype(np.int64)
-    is_crowded = np.bincount(ranks, minlength=groups.size) > options.max_distinct
-    is_crowded &= ~is_binned
+    is_crowded = np.zeros(groups.size, dtype=bool)
+    if not is_binned.all():
+        numbers = keys >> keys.dtype.type(options.place_bits)
+        ranks = numbers[run_starts(numbers)] >> keys.dtype.type(number_bits)
+        distinct = np.bincount(ranks.astype(np.int64), minlength=groups.size)
+        is_crowded = ~is_binned & (distinct > options.max_distinct)
     if is_crowded.any():
         keys = in_bins(options, groups, is_crowded, _with_room(options, keys, number_bits))
         keys, amounts = sum_equal(keys, amounts)

@@ -51,6 +51,8 @@ class Evaluation:
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the states of the rows of a batch alone; `merge` adds them up.
 
+        Batches of hundreds of thousands of rows cost least for each row.
+
         Raises:
             InvalidArgumentError: The batch does not fit, or a slice id is out of bounds.
         """

@@ -140,6 +140,8 @@ class ScoreRanking:
             if _is_blurred(joint, (versions[0], versions[value.version])):
                 return value
             error = delong.auc_difference_standard_error(joint)
+            if error == 0 and value.estimate.value != 0:
+                return value  # scores moved within the bins alone, which do not tell how far
         else:
             negatives, positives = versions[value.version].total
             # Classes that a score separates do not tell how sure that is.

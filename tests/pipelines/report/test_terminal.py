@@ -83,3 +83,14 @@ def test_the_first_version_of_a_model_is_told_alone():
     assert lines[0].startswith("visits: 1 alone; binary, 500 rows")
     assert "PASS          Version 1 may be promoted" in lines
     assert any(re.match(r"  auc +0\.\d+  \[", line) for line in lines)
+
+
+def test_versions_that_are_equal_keep_their_digits():
+    """A change of exactly 0 must not round an AUC of 0.75 to 1."""
+    labels, predictions, _ = contents.binary_rows(500, 2)
+    predictions[1] = predictions[0]
+    content = contents.content_of(contents.Task.BINARY, predictions, labels, {}, (1, 2))
+    text = "\n".join(evaluation_summary(content))
+    auc = content.results.find("auc", 1).estimate.value
+    shown = re.escape(f"{auc:.3f}")
+    assert re.search(rf"auc +{shown} +{shown} +0\.000 +\[0\.000, 0\.000\]", text)
