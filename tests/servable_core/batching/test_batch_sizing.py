@@ -230,3 +230,12 @@ def test_cells_must_be_positive():
     """The message names the option."""
     with pytest.raises(InvalidArgumentError, match="max_batch_cells must be 1 or more, got 0"):
         SizingOptions(max_batch_size=1, max_batch_cells=0)
+
+
+@pytest.mark.parametrize(("pause_secs", "rows_per_sec"), [(0.0, 8.0), (4.0, 1.6), (1000.0, 0.8)])
+def test_waiting_for_rows_counts_but_a_pause_does_not(pause_secs, rows_per_sec):
+    """Batches of a second each: behind ten seconds, nobody has sent any."""
+    sizes = sizing(calibration=Calibration(sizes=(8, 16), first=8, options=QUICK))
+    sizes.record(8, 0, 1.0, now=1.0)
+    sizes.record(8, 0, 1.0, now=2.0 + pause_secs)
+    assert sizes.report().curve == pytest.approx({8: rows_per_sec})
