@@ -18,6 +18,7 @@ from transforms.evaluation.prediction_choice import (
     choose_prediction,
     output_specs,
 )
+from transforms.evaluation.row_labels import to_labels
 from transforms.evaluation.slice_catalog import SliceCatalog, build_catalog, needs_scan
 from transforms.evaluation.slice_counts import SliceCounts
 from transforms.evaluation.task_choice import check_label, check_task, infer_task
@@ -25,6 +26,7 @@ from transforms.evaluation.unit_source import Measured
 from transforms.execution import usable_cores
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
 from transforms.metrics import Task
+from transforms.metrics.row_checks import MAX_NUMBER
 
 
 def choose_output(
@@ -170,9 +172,9 @@ def _class_names(
 
 
 def _label_centre(task: Task, columns: pa.RecordBatch, label: str | None) -> float:
-    """Returns a number near the labels' mean, as the first rows tell it."""
+    """Returns a number near the labels' mean, as the first rows tell it; outliers do not count."""
     if task is not Task.REGRESSION or label is None:
         return 0.0
-    labels = columns.column(label).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    finite = labels[np.isfinite(labels)]
-    return float(np.float32(finite.mean())) if finite.size else 0.0
+    labels = to_labels(columns.column(label), ())
+    usable = labels[np.abs(labels) <= MAX_NUMBER]  # nor NaN
+    return float(np.float32(np.median(usable))) if usable.size else 0.0

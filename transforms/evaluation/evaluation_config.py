@@ -72,6 +72,8 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         self._check_thresholds()
+        for name in ("thresholds", "quantiles", "top_k"):
+            _check_distinct(name, getattr(self, name))
         for name in ("max_false_positive_rate", "min_precision", "confidence_level"):
             _check_share(name, getattr(self, name))
         for each in self.quantiles:
@@ -89,10 +91,6 @@ class EvaluationConfig:
         for each in self.thresholds:
             if not 0 <= each <= 1:  # nor NaN
                 raise InvalidArgumentError(f"thresholds must lie between 0 and 1, got {each:g}")
-        if len(set(self.thresholds)) < len(self.thresholds):
-            raise InvalidArgumentError(
-                f"thresholds has a number twice: {', '.join(f'{each:g}' for each in self.thresholds)}"
-            )
 
     def _check_names(self) -> None:
         if self.baseline is not None and self.baseline in self.candidates:
@@ -163,6 +161,12 @@ def _check_known(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
 def _check_share(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise InvalidArgumentError(f"{name} must lie between 0 and 1, got {value:g}")
+
+
+def _check_distinct(name: str, values: Sequence[float]) -> None:
+    words = [f"{each:g}" for each in values]  # as metrics are named by them
+    if len(set(words)) < len(words):
+        raise InvalidArgumentError(f"{name} has a number twice: {', '.join(words)}")
 
 
 def _check_positive(name: str, value: int) -> None:

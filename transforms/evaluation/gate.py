@@ -12,6 +12,7 @@ from transforms.evaluation import gate_reasons
 from transforms.evaluation.gate_cases import Case, GateCases, NoCase
 from transforms.evaluation.gate_config import GateConfig
 from transforms.evaluation.gate_rules import GateRule, On
+from transforms.evaluation.lost_rows import lost_rows
 from transforms.evaluation.results import EvaluationResults
 from transforms.evaluation.significance import AdjustedTest, adjust
 from transforms.evaluation.verdict import (
@@ -65,6 +66,7 @@ def _judge(
     outcomes = [
         each for rule in config.rules for each in _outcomes(cases, config, rule, version, baseline)
     ]
+    outcomes += lost_rows(cases.results, version, {rule.metric for rule in config.rules})
     outcomes.sort(key=lambda each: (-gravity(each.effect), each.rule_id, each.slice, each.sub_key))
     slices = {key for rule in config.rules for key in cases.slices_of(rule)}
     missing = {key for rule in config.rules for key in cases.missing_slices(rule)}

@@ -102,6 +102,11 @@ class GateCases:
         self._measured = MeasuredMetrics(results)
         self._slices = {each.key: each for each in results.slices}
 
+    @property
+    def results(self) -> EvaluationResults:
+        """What was measured."""
+        return self._results
+
     def of(self, rule: GateRule, version: int) -> Iterator[Case | NoCase]:
         """Yields a case, or why there is none, for each slice of a rule."""
         try:

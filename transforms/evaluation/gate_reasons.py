@@ -188,6 +188,12 @@ def too_few_rows(where: SliceResult) -> str:
     return f"{where.name} has {where.num_rows:,} rows, too few to be scored (min_slice_rows)."
 
 
+def lost_rows(metric: str, version: int, lost: int, of_baseline: int) -> str:
+    """Returns that some rows were not judged, for the candidate has no usable prediction."""
+    beside = f", against {of_baseline:,} of the baseline" if of_baseline else ""
+    return f"{metric} of version {version} are {lost:,}{beside}: these rows were judged for no version; say how many there may be with {{metric: {metric}, value: {{max: 0}}}}."
+
+
 def number(value: float | None) -> str:
     """Returns a number for people."""
     if value is None or math.isnan(value):

@@ -258,6 +258,15 @@ class TestKeys:
             _batch(columns, pa.array([0.5]), pa.array([0.5]), **options)
 
 
+def test_weights_have_64_bits():
+    """Whatever floats they come as, for they are added up."""
+    scores = pa.array([0.5] * 2)
+    weights = pa.array([0.1, 0.2], pa.float32())
+    found = _batch({"w": weights, "age": [20, 40]}, scores, scores, weight="w")
+    assert found.weights.dtype == np.float64
+    np.testing.assert_array_equal(found.weights, np.float32([0.1, 0.2]))
+
+
 def test_weights_and_slices():
     """Weights are numbers, null is NaN; slices are those of the catalog."""
     scores = pa.array([0.5] * 2)
