@@ -32,6 +32,8 @@ class SliceComparison:
         change = self.comparison.oriented_change()
         loss = abs(difference.value) if change is None else -change
         error = difference.standard_error
+        if error == 0 and loss:  # as sure as can be
+            return math.copysign(math.inf, loss)
         return loss / error if error > 0 else 0.0
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class RowMetric:
         direction: Which values are better; None if neither is.
         unit: Of the values, or where they lie.
         description: What the number says, in one line.
+        is_share: Whether values are 0 and 1 alone: Wilson's interval is right even where no row, or
+            each, has a 1.
     """
 
     name: str
@@ -47,6 +49,7 @@ class RowMetric:
     direction: Direction | None = None
     unit: str = ""
     description: str = ""
+    is_share: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ class RowMeans:
             if self.is_clustered:
                 found = jackknifed_values(metric.name, slice_id, means[i], others[i], block_weights)
             else:
-                found = self._linearised(metric.name, slice_id, sums)
+                found = self._linearised(metric, slice_id, sums)
             yield from of_pairs(found) if metric.is_paired else found
             if sums.undefined:
                 yield _undefined_rows(metric.name, slice_id, float(sums.undefined))
@@ -222,22 +225,27 @@ class RowMeans:
         sums = states[self.name].dense(slice_id).sum(axis=0)
         return float(ratio(sums[0], sums[len(self._weights) - 1]))
 
-    def _linearised(self, name: str, slice_id: int, sums: "_MetricSums") -> Iterator[MetricValue]:
+    def _linearised(
+        self, metric: RowMetric, slice_id: int, sums: "_MetricSums"
+    ) -> Iterator[MetricValue]:
         weight, squared, mean = sums.weight, sums.squared, sums.means
         change, change_wwx = mean - mean[0], sums.wwx - sums.wwx[0]
         own = sums.wwxx - 2 * mean * sums.wwx + mean**2 * squared
         of_change = sums.wwdd - 2 * change * change_wwx + change**2 * squared
         rows = float(ratio(weight**2, squared))
         for version in range(self.num_versions):
+            estimate = _mean_estimate(mean[version], own[version], float(weight), rows)
+            if metric.is_share and rows > 0:
+                estimate = replace(estimate, method=Method.WILSON)
             yield MetricValue(
-                metric=name,
+                metric=metric.name,
                 slice_id=slice_id,
                 version=version,
-                estimate=_mean_estimate(mean[version], own[version], float(weight), rows),
+                estimate=estimate,
             )
             if version:
                 yield MetricValue(
-                    metric=name,
+                    metric=metric.name,
                     slice_id=slice_id,
                     version=version,
                     is_difference=True,

@@ -142,7 +142,10 @@ def _binary_means(options: EvaluationOptions) -> _Means:  # noqa: ARG001 - one s
 
 
 def _multiclass_means(options: EvaluationOptions) -> _Means:
-    top_k = tuple(RowMetric(f"top_{k}_accuracy", partial(_is_among, k=k)) for k in options.top_k)
+    top_k = tuple(
+        RowMetric(f"top_{k}_accuracy", partial(_is_among, k=k), is_share=True)
+        for k in options.top_k
+    )
     return (*_MULTICLASS_MEANS, *top_k), ()
 
 
@@ -192,7 +195,7 @@ def _is_equal(batch: EvaluationBatch) -> Floats:
     return (is_equal if is_equal.ndim == 2 else is_equal.all(axis=2)).astype(np.float64)
 
 
-_EQUAL = RowMetric("equal_to_baseline", _is_equal, is_paired=True)
+_EQUAL = RowMetric("equal_to_baseline", _is_equal, is_paired=True, is_share=True)
 _PREDICTION_MEANS = {
     Task.BINARY: (RowMetric("mean_prediction", row_values.prediction), _EQUAL),
     Task.MULTICLASS: (_EQUAL,),
