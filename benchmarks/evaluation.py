@@ -1,19 +1,21 @@
 """What evaluating two versions costs beside precomputing them, side by side on the same rows.
 
-    python -m benchmarks.evaluation --rows 2000000
+    python -m benchmarks.evaluation
 
-Two networks of 16 inputs: a small one, next to which everything else shows, and one with a hundred
-times the arithmetic. Each is precomputed, evaluated, and evaluated with 125 slices, in turns, each
+Two networks of 16 inputs: a small one, next to which everything else shows, and one with sixteen
+times the arithmetic. Each is precomputed, evaluated, and evaluated with 120 slices, in turns, each
 in a process of its own. The seconds are those of the units: start-up and the count of the slice
 columns are left out. Prints the figures and writes them to `evaluation.md` beside this file.
 """
 
 import argparse
+import os
 import re
 import shutil
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +26,7 @@ from benchmarks.workloads import data_dir, fresh_output_dir
 
 PAGE = Path(__file__).with_suffix(".md")
 NUM_FEATURES, NUM_FILES = 16, 8
-WIDTHS = {"small": 128, "large": 1280}
+WIDTHS = {"small": 128, "medium": 512}
 VERSIONS = (1, 2)
 SLICES = ("--slice=country", "--slice=country,device")
 _SECONDS = re.compile(r"^done: .* in ([0-9.]+) s, ", re.MULTILINE)
@@ -37,20 +39,22 @@ def main() -> None:
         return
     root = data_dir() / "evaluation"
     data = write_data(root / f"rows-{options.rows}", options.rows)
-    if not (root / "models").exists():
-        machine.run_or_exit([sys.executable, "-m", __spec__.name, "--save", str(root / "models")])
+    models = root / "networks"
+    if not models.exists():
+        machine.run_or_exit([sys.executable, "-m", __spec__.name, "--save", str(models)])
+    rows = {"small": options.copies, "medium": max(1, options.copies // 4)}
     lines = [
-        "| network | precompute | evaluate | ratio | with 125 slices | ratio |",
-        "|---|---|---|---|---|---|",
-        *(row(name, root, data, options) for name in WIDTHS),
+        "| network | rows | precompute | evaluate | ratio | with 120 slices | ratio |",
+        "|---|---|---|---|---|---|---|",
+        *(row(name, models / name, linked(data, copies), options) for name, copies in rows.items()),
     ]
     text = "\n".join([*lines, "", *machine.facts()])
     print(text)
-    words = "Seconds of the units, medians of runs in turns; two versions, binary task, "
-    PAGE.write_text(f"# Evaluation\n\n{words}{options.rows:,} rows.\n\n{text}\n")
+    words = "Seconds of the units, medians of runs in turns, and medians of the ratios of turns; "
+    PAGE.write_text(f"# Evaluation\n\n{words}two versions, binary task.\n\n{text}\n")
 
 
-def row(name: str, root: Path, data: Path, options: argparse.Namespace) -> str:
+def row(name: str, model: Path, data: Path, options: argparse.Namespace) -> str:
     """Returns the figures of one network."""
     precompute = ["precompute", "--model_version=all", "--key=id", "--passthrough=label"]
     evaluate = ["evaluate", "--baseline=1", "--candidate=2", "--label=label", "--example_key=id"]
@@ -63,15 +67,33 @@ def row(name: str, root: Path, data: Path, options: argparse.Namespace) -> str:
                 sys.executable,
                 "run_pipeline.py",
                 *words,
-                f"--model_base_path={root}/models/{name}",
+                f"--model_base_path={model}",
                 f"--input={data}/*.parquet",
                 f"--output={output}/out",
             ]
             found[job].append(_unit_secs(machine.run_or_exit(command).stdout))
+            print(f"{name} {job}: {found[job][-1]} s", file=sys.stderr)
             shutil.rmtree(output)
-    base, plain, sliced = (statistics.median(found[job]) for job in jobs)
-    shown = f"| {name} | {base:.1f} s | {plain:.1f} s | {plain / base:.2f} |"
-    return f"{shown} {sliced:.1f} s | {sliced / base:.2f} |"
+    secs = {job: statistics.median(each) for job, each in found.items()}
+    ratios = {
+        job: statistics.median(mine / base for mine, base in zip(each, found["P"], strict=True))
+        for job, each in found.items()
+    }
+    num_rows = options.rows * len(list(data.iterdir())) // NUM_FILES
+    shown = f"| {name} | {num_rows:,} | {secs['P']:.1f} s | {secs['E']:.1f} s | {ratios['E']:.2f} |"
+    return f"{shown} {secs['S']:.1f} s | {ratios['S']:.2f} |"
+
+
+def linked(data: Path, copies: int) -> Path:
+    """Returns a directory in which each file of `data` has `copies` names."""
+    directory = data.with_name(f"{data.name}-x{copies}")
+    directory.mkdir(exist_ok=True)
+    for copy in range(copies):
+        for path in data.iterdir():
+            name = directory / f"copy-{copy:03d}-{path.name}"
+            if not name.exists():
+                os.link(path, name)
+    return directory
 
 
 def _unit_secs(printed: str) -> float:
@@ -121,11 +143,11 @@ def save_models(directory: Path) -> None:
             _save(directory / name / str(version), weights)
 
 
-def _save(path: Path, weights: list) -> None:
+def _save(path: Path, weights: list[Any]) -> None:
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([None, NUM_FEATURES], tf.float32, "features")])
-    def predict(features):
+    def predict(features: Any) -> dict[str, Any]:
         hidden = tf.nn.relu(features @ weights[0])
         hidden = tf.nn.relu(hidden @ weights[1])
         return {"probability": tf.sigmoid(tf.squeeze(hidden @ weights[2], axis=1))}
@@ -138,6 +160,7 @@ def _save(path: Path, weights: list) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--copies", type=int, default=4, help="read the rows so many times over")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--save", help="only save the models there")
     return parser.parse_args()

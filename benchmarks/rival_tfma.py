@@ -40,7 +40,13 @@ SLICES = (*SLICE_COLUMNS, "deductible,good")
 LIBRARIES = ("pipelines.launch", "pipelines.evaluate", "pipelines.report.html", "matplotlib.figure")
 TFMA_BINS = 10_000
 ROUNDING = 1e-6  # TFMA adds up scores of 32 bits
-NAMES = {"auc": "auc", "accuracy": "binary_accuracy", "calibration_ratio": "calibration"}
+NAMES = {
+    "auc": "auc",
+    "accuracy": "binary_accuracy",
+    "calibration_ratio": "calibration",
+    "precision": "precision",  # these two of counts
+    "recall": "recall",
+}
 
 Found = dict[tuple[str, str], dict[str, float]]  # by version and slice; by metric
 
@@ -66,12 +72,9 @@ def main() -> None:
         return
     python = environment_python("tfma")
     make(root)
-    theirs, ours = [], []
-    for _ in range(args.runs):
-        secs, their_metrics = run_tfma(python, root)
-        theirs.append(secs)
-        secs, our_metrics = run_ours(root)
-        ours.append(secs)
+    rounds = [(run_tfma(python, root), run_ours(root)) for _ in range(args.runs)]
+    theirs, ours = ([secs for secs, _ in each] for each in zip(*rounds, strict=True))
+    (_, their_metrics), (_, our_metrics) = rounds[-1]
     print("\n".join([*table(theirs, ours), "", *machine.facts(), ""]))
     print("\n".join(differences(root, their_metrics, our_metrics)))
 
@@ -117,7 +120,7 @@ def _saved(root: Path, version: str) -> pa.Table:
 
 
 def _is_list(column: pa.ChunkedArray) -> bool:
-    return pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)
+    return bool(pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type))
 
 
 def run_tfma(python: Path, root: Path) -> tuple[Secs, Found]:
@@ -131,11 +134,19 @@ def run_tfma(python: Path, root: Path) -> tuple[Secs, Found]:
     run = machine.run_or_exit(command)
     printed = json.loads(run.stdout.splitlines()[-1])
     found = {
-        (version, name): metrics
+        (version, name): metrics | _shares(metrics)
         for version, slices in printed["found"].items()
         for name, metrics in slices.items()
     }
     return Secs(run.wall_secs, printed["pipeline_secs"]), found
+
+
+def _shares(metrics: dict[str, float]) -> dict[str, float]:
+    hits = metrics["true_positives"]
+    return {
+        "precision": hits / (hits + metrics["false_positives"]),
+        "recall": hits / (hits + metrics["false_negatives"]),
+    }
 
 
 def our_command(root: Path, output: str | Path) -> list[str]:
@@ -223,13 +234,21 @@ def _slice(rows: pa.Table, name: str) -> pa.Table:
 
 
 def bin_bound(rows: pa.Table, version: str) -> float:
-    """Returns how far an AUC of TFMA's bins may be from that of the scores."""
-    labels = rows[LABEL].to_numpy()
-    bins = (rows[version].to_numpy() * TFMA_BINS).astype(np.int64)
-    positives, negatives = (
-        np.bincount(bins[labels == each], minlength=TFMA_BINS + 1) for each in (1, 0)
-    )
-    return float((positives * negatives).sum() / (2 * positives.sum() * negatives.sum()))
+    """Returns how far an AUC of TFMA's bins may be from that of the scores.
+
+    Half of the pairs of a positive and a negative with other scores that share a bin.
+    """
+    labels, scores = rows[LABEL].to_numpy(), rows[version].to_numpy()
+    bins = (scores * TFMA_BINS).astype(np.int64)
+    tied = np.unique(scores, return_inverse=True)[1]
+    positives, negatives = int(labels.sum()), int((1 - labels).sum())
+    return (_pairs(bins, labels) - _pairs(tied, labels)) / (2 * positives * negatives)
+
+
+def _pairs(places: np.ndarray, labels: np.ndarray) -> int:
+    """Returns how many pairs of a positive and a negative share a place."""
+    counts = [np.bincount(places[labels == each], minlength=places.max() + 1) for each in (0, 1)]
+    return int(counts[0] @ counts[1])
 
 
 if __name__ == "__main__":

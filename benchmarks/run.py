@@ -37,6 +37,9 @@ own for tfx-bsl and Ray Data; then it runs every system and writes this page. Pa
 | `benchmarks.two_versions` | what a second version costs in one pass |
 | `benchmarks.tfrecord_reading` | reading TFRecords: [tfrecord_reading.md](tfrecord_reading.md) |
 | `benchmarks.metric_core` | metrics: rows per second, and memory of many slices |
+| `benchmarks.evaluation` | evaluating two versions against precomputing them |
+| `benchmarks.rival_tfma` | evaluating the same rows with TFMA |
+| `benchmarks.many_slices` | memory of evaluating 10,000 slices |
 | `benchmarks.many_units` | a job of a million units |
 
 What the figures mean is told in [docs/benchmarks.md](../docs/benchmarks.md).
