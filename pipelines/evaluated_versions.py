@@ -116,7 +116,7 @@ def request_of_versions(options: EvaluateOptions) -> tuple[PlanRequest, Compared
         raise InvalidArgumentError(
             f"--model_version={given['model_version']} and --candidate both say which versions; give one of them"
         )
-    if versions.named and not given.get("model_version"):
+    if versions.candidates:  # and not --model_version; a baseline alone is compared with all
         policy = SpecificVersions(tuple(sorted(versions.named)))
     return _with_policy(request, policy), versions
 
@@ -147,6 +147,6 @@ def ordered(models: Sequence[PinnedModel], versions: ComparedVersions) -> tuple[
     by_version = {each.version: each for each in models}
     if versions.baseline is not None and versions.baseline not in by_version:
         raise InvalidArgumentError(
-            f"--baseline={versions.baseline} is not among the versions {', '.join(map(str, sorted(by_version)))} that --model_version chooses"
+            f"--baseline={versions.baseline} is not among the versions {', '.join(map(str, sorted(by_version)))} that --model_version or the config file chooses"
         )
     return tuple(by_version[each] for each in versions.in_order(list(by_version)))

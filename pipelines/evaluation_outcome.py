@@ -54,6 +54,7 @@ def tell_outcome(
     clock: Clock,
     started_secs: float,
     unit_secs: float | None = None,
+    metrics_directory: str | None = None,
 ) -> EvaluationOutcome:
     """Finalises an evaluation, judges it, and writes metrics, verdict and reports below `output`.
 
@@ -64,9 +65,16 @@ def tell_outcome(
         clock: What tells how long all of it took.
         started_secs: When it began, by that clock.
         unit_secs: What its units took, where any ran.
+        metrics_directory: Where the metrics of these states may have been written already.
     """
-    results = evaluation_results(saved)
-    write_metrics(results, output, saved.setup.confidence_level, saved.facts)
+    results = evaluation_results(saved, metrics_directory)
+    write_metrics(
+        results,
+        output,
+        saved.setup.confidence_level,
+        saved.facts,
+        states_sha256=saved.sha256,
+    )
     verdict = None
     if gate is not None:
         verdict = decide(

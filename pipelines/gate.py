@@ -43,7 +43,9 @@ def run(
     saved = read_states(states)
     beside = states if has_states(states) else posixpath.dirname(states)
     where = absolute_path(output) if output else beside
-    return tell_outcome(saved, where, gate, clock=clock, started_secs=started_secs)
+    return tell_outcome(
+        saved, where, gate, clock=clock, started_secs=started_secs, metrics_directory=beside
+    )
 
 
 def _read_gate(path: str) -> GateConfig:

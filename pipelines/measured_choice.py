@@ -28,6 +28,10 @@ from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
 from transforms.metrics import Task
 from transforms.metrics.row_checks import MAX_NUMBER
 
+# Labels this many times as far from 0 as they are spread lose digits to their mean.
+_FAR = 64.0
+_ROUND = 128.0
+
 
 def choose_output(
     config: EvaluationConfig,
@@ -172,9 +176,18 @@ def _class_names(
 
 
 def _label_centre(task: Task, columns: pa.RecordBatch, label: str | None) -> float:
-    """Returns a number near the labels' mean, as the first rows tell it; outliers do not count."""
+    """Returns a number near the labels' mean where they are far from 0, as the first rows tell it.
+
+    It is 0 otherwise, and a round number, so that other first rows of the same data say the same.
+    """
     if task is not Task.REGRESSION or label is None:
         return 0.0
     labels = to_labels(columns.column(label), ())
     usable = labels[np.abs(labels) <= MAX_NUMBER]  # nor NaN
-    return float(np.float32(np.median(usable))) if usable.size else 0.0
+    if not usable.size:
+        return 0.0
+    low, middle, high = np.quantile(usable, (0.25, 0.5, 0.75))
+    if abs(middle) <= _FAR * (high - low):
+        return 0.0
+    share, exponent = np.frexp(middle)
+    return float(np.ldexp(np.rint(share * _ROUND), exponent) / _ROUND)

@@ -20,6 +20,7 @@ from servable_core.errors import (
 )
 from servable_core.runtime.clock import Clock
 from servable_core.runtime.executor import start_thread
+from transforms.dead_letters import DEAD_LETTERS_DIRECTORY
 from transforms.failures import ERRORS_DIRECTORY
 from transforms.finalize import MANIFEST_FILE, SUCCESS_FILE, version_directories
 from transforms.plan import Plan
@@ -231,6 +232,7 @@ def clear(output: str) -> None:
     declare_unfinished(output)
     delete_tree(f"{output}/{UNITS_DIRECTORY}")
     _delete_parts(output, version_directories(plan))
+    delete_tree(f"{output}/{DEAD_LETTERS_DIRECTORY}")
     clear_scratch(output)
     for name in (PLAN_FILE, *(f"{PLAN_DIRECTORY}/{each}" for each in _PLAN_TABLES)):
         delete_file(f"{output}/{name}")
@@ -303,11 +305,11 @@ def _remote_lock(output: str, take_over: bool, clock: Clock) -> Iterator[None]:
     owner = f"process {os.getpid()} on {socket.gethostname()} ({uuid.uuid4().hex[:8]})"
     content = read_bytes(path)
     if content is not None and not take_over:
-        record = json.loads(content)
-        age_secs = clock.wall_time() - record["refreshed_secs"]
+        holder, refreshed_secs = _lock_record(path, content)
+        age_secs = clock.wall_time() - refreshed_secs
         if age_secs < _STALE_SECS:
             raise UnavailableError(
-                f"--output={output} is being written by {record['owner']}, last seen {age_secs:.0f} s ago; wait for it, or give --take_over if it is gone for sure"
+                f"--output={output} is being written by {holder}, last seen {age_secs:.0f} s ago; wait for it, or give --take_over if it is gone for sure"
             )
     heartbeat = _Heartbeat(output, path, owner, clock)
     try:
@@ -316,8 +318,26 @@ def _remote_lock(output: str, take_over: bool, clock: Clock) -> Iterator[None]:
         heartbeat.stop()
 
 
+def _lock_record(path: str, content: bytes) -> tuple[str, float]:
+    """Returns who holds a lock, and when it was refreshed.
+
+    Raises:
+        UnavailableError: It is no such record.
+    """
+    try:
+        record = json.loads(content)
+        return str(record["owner"]), float(record["refreshed_secs"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnavailableError(
+            f"{path} does not tell whose lock it is; give --take_over if no other job writes there"
+        ) from error
+
+
 class _Heartbeat:
-    """Refreshes a lock record from a thread until it is stopped; then the record goes."""
+    """Refreshes a lock record from a thread until it is stopped; then the record goes.
+
+    A record that another launcher has taken over is left to it.
+    """
 
     def __init__(self, output: str, path: str, owner: str, clock: Clock) -> None:
         self._output, self._path, self._owner, self._clock = output, path, owner, clock
@@ -332,7 +352,8 @@ class _Heartbeat:
             self._changed.notify_all()
         self._thread.join()
         with contextlib.suppress(Exception):  # a stale record is taken over anyway
-            delete_file(self._path)
+            if self._is_ours():
+                delete_file(self._path)
 
     def _run(self) -> None:
         while True:
@@ -341,7 +362,13 @@ class _Heartbeat:
                     self._clock.wait(self._changed, _HEARTBEAT_SECS)
                 if self._stopped:
                     return
-            self._write()
+            with contextlib.suppress(Exception):  # the store may be back before the record is stale
+                if self._is_ours():
+                    self._write()
+
+    def _is_ours(self) -> bool:
+        content = read_bytes(self._path)
+        return content is None or _lock_record(self._path, content)[0] == self._owner
 
     def _write(self) -> None:
         record = {"owner": self._owner, "refreshed_secs": self._clock.wall_time()}

@@ -61,7 +61,9 @@ class ByteBudget:
     def release(self, holder: object, num_bytes: int) -> None:
         """Takes bytes back, but no more than the holder has."""
         with self._changed:
-            self._held_bytes[holder] = max(0, self._held_bytes.get(holder, 0) - num_bytes)
+            left_bytes = self._held_bytes.pop(holder, 0) - num_bytes
+            if left_bytes > 0:
+                self._held_bytes[holder] = left_bytes
             self._grant()
             self._changed.notify_all()
 

@@ -23,13 +23,14 @@ def parse_row(letter: LetterRecord) -> dict[str, Any] | None:
     if not letter.record.startswith(b"{"):  # as no Example does
         return None
     try:
-        row = json.loads(letter.record)
-    except ValueError:
+        found = json.loads(letter.record)
+        row = {name: _decoded(value) for name, value in found.items()}
+    except (ValueError, RecursionError):  # the latter where it is nested too deep
         return None
     place = (letter.source_file, letter.source_row)
     if (row.get(SOURCE_FILE_COLUMN), row.get(SOURCE_ROW_COLUMN)) == place:
         del row[SOURCE_FILE_COLUMN], row[SOURCE_ROW_COLUMN]
-    return {name: _decoded(value) for name, value in row.items()}
+    return row
 
 
 def _decoded(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """The evaluation pipeline: thin Beam shells over the units' states, their merge, and their files.
 
 Impulse -> unit numbers -> Reshuffle -> measure each unit -> merge states -> write states.
-States cross stages as bytes of Arrow tables. What they mean is told outside of Beam.
+States cross stages as files in the directory that the workers share, one set for each bundle of
+units. What they mean is told outside of Beam.
 """
 
 import logging
@@ -12,13 +13,14 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.coders import Coder
 from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from servable_core.errors import AbortedError, FailedPreconditionError, ServableCoreError
 from servable_core.runtime.retry import RetryOptions, retry
 from transforms.evaluation.evaluation_setup import EvaluationSetup
-from transforms.evaluation.state_bytes import decode_states, encode_states
+from transforms.evaluation.spilled_states import SpilledStates, SpillingAccumulator
 from transforms.evaluation.state_files import SavedEvaluation, write_states
 from transforms.evaluation.unit_source import MeasureUnit, UnitSource
 from transforms.failures import (
@@ -28,7 +30,7 @@ from transforms.failures import (
     record_failure,
 )
 from transforms.job_state import job_state
-from transforms.metrics import Accumulator, Evaluation, States, create_evaluation
+from transforms.metrics import Evaluation, States, create_evaluation
 from transforms.unit_table import Unit
 
 _logger = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class EvaluateUnits(beam.PTransform):
                     stops_siblings=self.stops_siblings,
                 )
             )
-            | "MergeStates" >> beam.CombineGlobally(_MergeStates(measured))
+            | "MergeStates" >> beam.CombineGlobally(_MergeStates())
             | "WriteStates" >> beam.ParDo(_WriteStatesFn(saved=self.saved, output=self.output))
         )
 
@@ -90,7 +92,10 @@ class _ListUnitsFn(beam.DoFn):
 
 @dataclass(eq=False, kw_only=True)
 class _MeasureUnitFn(beam.DoFn):
-    """Measures one unit per element. Its models live in the process's worker core."""
+    """Measures one unit per element, and yields for each bundle where its states are.
+
+    Its models live in the process's worker core.
+    """
 
     source: UnitSource
     measured: EvaluationSetup
@@ -100,6 +105,7 @@ class _MeasureUnitFn(beam.DoFn):
     _resources: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _measure: MeasureUnit | None = field(default=None, init=False, repr=False)
     _evaluation: Evaluation | None = field(default=None, init=False, repr=False)
+    _states: SpillingAccumulator | None = field(default=None, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("source", "measured", "scratch", "max_unit_retries", "stops_siblings")
@@ -112,12 +118,22 @@ class _MeasureUnitFn(beam.DoFn):
         self._evaluation = create_evaluation(self.measured.options())
         self._measure = self._resources.enter_context(self.source.opened(job_state(self.scratch)))
 
-    def process(self, unit_index: int) -> Iterator[bytes]:
-        if self._measure is None or self._evaluation is None:
-            raise FailedPreconditionError("process was called before setup")
+    def start_bundle(self) -> None:
+        if self._evaluation is None:
+            raise FailedPreconditionError("start_bundle was called before setup")
+        self._states = SpillingAccumulator(self._evaluation, self.scratch)
+
+    def process(self, unit_index: int) -> None:
+        if self._measure is None or self._states is None:
+            raise FailedPreconditionError("process was called before setup and start_bundle")
         if self.stops_siblings:
             self._stop_after_failure()
-        yield encode_states(self._evaluation, self._run(unit_index, self._measure))
+        self._states.add(self._run(unit_index, self._measure))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        states, self._states = self._states, None
+        for place in [] if states is None else states.finish():
+            yield GlobalWindows.windowed_value(place)
 
     def teardown(self) -> None:
         self._measure = None
@@ -164,74 +180,21 @@ def _log_retry(unit_index: int, error: Exception, secs: float) -> None:
     _logger.warning("unit %d: %s; trying again in %.1f s", unit_index, error, secs)
 
 
-@beam.typehints.with_input_types(bytes)
-@beam.typehints.with_output_types(bytes)
+@beam.typehints.with_input_types(str)
 class _MergeStates(beam.CombineFn):
-    """Merges states; its accumulators travel as bytes."""
+    """Merges states; what travels is where they are, and they are read when all are known."""
 
-    def __init__(self, measured: EvaluationSetup) -> None:
-        super().__init__()
-        self._codec = _StatesCodec(measured)
+    def create_accumulator(self) -> list[str]:
+        return []
 
-    def create_accumulator(self) -> Accumulator:
-        return Accumulator(self._codec.evaluation)
+    def add_input(self, accumulator: list[str], place: str) -> list[str]:
+        return [*accumulator, place]
 
-    def add_input(self, accumulator: Accumulator, content: bytes) -> Accumulator:
-        accumulator.add(decode_states(self._codec.evaluation, content))
-        return accumulator
+    def merge_accumulators(self, accumulators: Iterable[list[str]]) -> list[str]:
+        return [place for each in accumulators for place in each]
 
-    def merge_accumulators(self, accumulators: Iterable[Accumulator]) -> Accumulator:
-        merged = self.create_accumulator()
-        for each in accumulators:
-            merged.add(each.merged())
-        return merged
-
-    def extract_output(self, accumulator: Accumulator) -> bytes:
-        return encode_states(self._codec.evaluation, accumulator.merged())
-
-    def get_accumulator_coder(self) -> Coder:
-        return self._codec
-
-
-class _StatesCodec(Coder):
-    """Codes accumulators of states. What is measured travels with it."""
-
-    def __init__(self, measured: EvaluationSetup) -> None:
-        self._measured = measured
-        self._evaluation: Evaluation | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_measured": self._measured, "_evaluation": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """What measures; made where it is needed, for its functions need not travel."""
-        if self._evaluation is None:
-            self._evaluation = create_evaluation(self._measured.options())
-        return self._evaluation
-
-    def encode(self, value: Accumulator) -> bytes:
-        return encode_states(self.evaluation, value.merged())
-
-    def decode(self, encoded: bytes) -> Accumulator:
-        accumulator = Accumulator(self.evaluation)
-        accumulator.add(decode_states(self.evaluation, encoded))
-        return accumulator
-
-    def is_deterministic(self) -> bool:
-        return True
-
-    def to_type_hint(self) -> type[Accumulator]:
-        return Accumulator
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and vars(other)["_measured"] == self._measured
-
-    def __hash__(self) -> int:
-        return hash(type(self))
+    def extract_output(self, accumulator: list[str]) -> tuple[str, ...]:
+        return tuple(accumulator)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -241,7 +204,7 @@ class _WriteStatesFn(beam.DoFn):
     saved: SavedEvaluation
     output: str
 
-    def process(self, content: bytes) -> Iterator[int]:
-        states = decode_states(self.saved.evaluation(), content)
+    def process(self, places: tuple[str, ...]) -> Iterator[int]:
+        states = SpilledStates(self.saved.evaluation(), places)
         write_states(replace(self.saved, states=states), self.output)
         yield 1

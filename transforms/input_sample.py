@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from servable_core.errors import NotFoundError
+from servable_core.errors import DataLossError, NotFoundError
 from servable_core.runtime.file_system import FileInfo
 from transforms.dead_letter_inputs import (
     RECORD_LETTERS,
@@ -20,30 +20,57 @@ _SAMPLE_ROWS = 16
 
 
 def sample_rows(
-    files: Sequence[FileInfo], input_format: str, description: InputDescription
+    files: Sequence[FileInfo],
+    input_format: str,
+    description: InputDescription,
+    *,
+    crc: str = "check",
 ) -> InputBatch:
     """Returns up to 16 good rows.
 
+    Args:
+        files: The input.
+        input_format: What kind of files they are.
+        description: What is known of them.
+        crc: "check" or "ignore": whether TFRecords with wrong checksums are bad.
+
     Raises:
         NotFoundError: There is none.
+        DataLossError: Likewise, in Parquet.
     """
-    path = files[description.pieces[0].file_index].path
     if input_format == "tfrecord":
-        return _tfrecord_sample([each.path for each in files], description)
+        return _tfrecord_sample([each.path for each in files], description, crc)
     if input_format in (RECORD_LETTERS, ROW_LETTERS):
         return _letters_sample(files, input_format, description)
     if input_format != "parquet":
         return _text_sample(files, input_format, description)
-    table = parquet.read_head(path, _SAMPLE_ROWS).replace_schema_metadata(None)
-    return InputBatch(columns=table.combine_chunks().to_batches()[0])
+    return _parquet_sample(files, description)
 
 
-def _tfrecord_sample(paths: Sequence[str], description: InputDescription) -> InputBatch:
+def _parquet_sample(files: Sequence[FileInfo], description: InputDescription) -> InputBatch:
+    errors = []
+    for index in dict.fromkeys(each.file_index for each in description.pieces):
+        try:  # all of the first files may be damaged
+            table = parquet.read_head(files[index].path, _SAMPLE_ROWS)
+        except DataLossError as error:
+            errors.append(error)
+        else:
+            columns = table.replace_schema_metadata(None).combine_chunks()
+            return InputBatch(columns=columns.to_batches()[0])
+    raise errors[0]
+
+
+def _tfrecord_sample(paths: Sequence[str], description: InputDescription, crc: str) -> InputBatch:
     features = list(description.features.values())
-    for path in paths:  # the first ones may have no records
-        for batch in tfrecord.read_batches(path, features, _SAMPLE_ROWS, with_records=True):
-            return batch
-    raise NotFoundError(f"no record in {len(paths)} files to try --preprocess on")
+    options = tfrecord_options(crc, "dead_letter")
+    for path in paths:  # the first ones may have no records, or only bad ones
+        batches = tfrecord.read_batches(
+            path, features, _SAMPLE_ROWS, with_records=True, options=options
+        )
+        found = next((each for each in batches if each.num_rows), None)
+        if found is not None:
+            return found.slice(0, _SAMPLE_ROWS)
+    raise NotFoundError(f"no good record in {len(paths)} files to try --preprocess on")
 
 
 def _text_sample(

@@ -17,6 +17,8 @@ def schemas_to_bind(
     files: Sequence[FileInfo],
     input_format: str,
     description: InputDescription,
+    *,
+    crc: str = "check",
 ) -> tuple[pa.Schema, ...]:
     """Returns the schemas that models see; tries the user's function, if any, on a few rows.
 
@@ -25,6 +27,7 @@ def schemas_to_bind(
         files: The input.
         input_format: What kind of files they are.
         description: What is known of them.
+        crc: Whether the function is tried on TFRecords with wrong checksums, too: "ignore", or "check".
 
     Raises:
         InvalidArgumentError: The function fails.
@@ -33,7 +36,7 @@ def schemas_to_bind(
     function = load_function("--preprocess", preprocess)
     if function is None:
         return description.schemas
-    sample = sample_rows(files, input_format, description)
+    sample = sample_rows(files, input_format, description, crc=crc)
     try:
         batch = preprocessed(sample, function, key="")
     except (InvalidArgumentError, NotFoundError):

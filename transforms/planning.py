@@ -80,7 +80,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
         options=tfrecord_options(request.crc, request.on_error),
         numbers=_numbers(request, signatures),
     )
-    schemas = schemas_to_bind(request.preprocess, files, input_format, description)
+    schemas = schemas_to_bind(request.preprocess, files, input_format, description, crc=request.crc)
     bindings = _bind_all(request, models, signatures, schemas, description)
     _check_outputs(request, models, signatures, schemas)
     _check_padding(request, signatures, bindings)

@@ -100,18 +100,22 @@ class Prefetcher(Generic[T]):
     def _fill(self) -> None:
         error: BaseException | None = None
         try:
+            self._read()
+        except BaseException as caught:  # noqa: BLE001 - handed to the consumer
+            error = caught
+        with self._changed:
+            self._finished, self._error = True, error
+            self._changed.notify_all()
+
+    def _read(self) -> None:
+        try:
             for item in self._items:
                 if not self._put(item):
                     break
-        except BaseException as caught:  # noqa: BLE001 - handed to the consumer
-            error = caught
         finally:
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()
-        with self._changed:
-            self._finished, self._error = True, error
-            self._changed.notify_all()
 
     def _put(self, item: T) -> bool:
         size_bytes = self._size_bytes(item)

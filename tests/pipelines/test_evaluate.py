@@ -65,6 +65,12 @@ def _metrics(output):
     }
 
 
+def test_a_baseline_alone_is_compared_with_all_others(base_path, data, tmp_path):
+    assert evaluate(base_path, data, tmp_path / "out", "--baseline=2") == 0
+    document = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert (document["baseline"], document["candidates"]) == (2, [1, 3])
+
+
 def test_metrics_of_models_are_those_of_their_direct_calls(base_path, data, tmp_path):
     output = tmp_path / "out"
     code = evaluate(base_path, data, output, "--baseline=1", "--candidate=2", "--candidate=3")

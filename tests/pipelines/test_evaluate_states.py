@@ -105,6 +105,11 @@ def test_saved_predictions_stand_for_models(root, expected, tmp_path):
     assert auc.estimate.value == pytest.approx(earlier.estimate.value, abs=1e-6)
 
 
+def test_a_baseline_alone_is_compared_with_all_others(root, tmp_path):
+    assert _evaluate_saved(root, tmp_path / "out", root / "few", "--baseline=2") == 0
+    assert read_states(str(tmp_path / "out")).setup.versions == (2, 1)
+
+
 def test_versions_may_be_saved_apart(root, expected, tmp_path):
     output = tmp_path / "out"
     config = f"--eval_config={root}/eval.yaml"

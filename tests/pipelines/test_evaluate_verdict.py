@@ -11,6 +11,8 @@ PASSES = "{metric: auc, test: non_inferior, margin: {absolute: 0.5}}"
 FAILS = "{metric: auc, value: {min: 0.999}}"
 # Version 2 is worse by about as much.
 UNCERTAIN = "{metric: auc, test: non_inferior, margin: {absolute: 0.01}}"
+# Which quantile is not said.
+AMBIGUOUS = "{metric: absolute_difference, value: {max: 1}}"
 
 
 @pytest.fixture(scope="module", name="base_path")
@@ -47,7 +49,11 @@ def test_a_candidate_passes(base_path, data, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("rules", "verdict", "code"),
-    [([PASSES, FAILS], "FAIL", 3), ([PASSES, UNCERTAIN], "INCONCLUSIVE", 4), ([], "ERROR", 1)],
+    [
+        ([PASSES, FAILS], "FAIL", 3),
+        ([PASSES, UNCERTAIN], "INCONCLUSIVE", 4),
+        ([PASSES, AMBIGUOUS], "ERROR", 1),
+    ],
 )
 def test_exit_codes_tell_the_verdict(base_path, data, tmp_path, rules, verdict, code):
     output = tmp_path / "out"

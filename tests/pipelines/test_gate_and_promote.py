@@ -12,6 +12,7 @@ from tests.evaluation_jobs import evaluate, save_versions, write_data
 _PASSING = {"metric": "auc", "test": "non_inferior", "margin": 0.9}
 _FAILING = {"metric": "auc", "value": {"min": 0.999}}
 _UNKNOWN = {"metric": "gone", "value": {"max": 0}}
+_AMBIGUOUS = {"metric": "absolute_difference", "value": {"max": 1}}  # which quantile is not said
 
 
 def _gate_file(directory, *rules):
@@ -83,7 +84,7 @@ def test_what_passed_is_promoted(shop, capsys):
     [
         ([_FAILING, _PASSING], 3, "FAIL"),
         ([_UNKNOWN], 4, "INCONCLUSIVE"),
-        ([], 1, "ERROR"),
+        ([_AMBIGUOUS], 1, "ERROR"),
     ],
 )
 def test_another_gate_says_otherwise(shop, capsys, rules, code, status):

@@ -19,7 +19,7 @@ from transforms.evaluation.slice_catalog import build_catalog
 from transforms.evaluation.slices import parse_slice
 from transforms.evaluation.state_files import SavedEvaluation, write_states
 from transforms.evaluation.verdict_files import read_verdict
-from transforms.metrics import Task, create_evaluation
+from transforms.metrics import Evaluation, Task, create_evaluation
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ROWS = 4000
@@ -99,13 +99,42 @@ def test_it_writes_beside_the_states(states, config, tmp_path):
         (copy / "verdict.json").unlink()
 
 
+def test_metrics_that_were_written_of_the_states_are_not_worked_out_again(
+    states, config, tmp_path, monkeypatch
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(states, copy)
+    path = config({**_BETTER, "slices": {"columns": ["country"]}})
+    first = run(str(copy), path)
+    monkeypatch.setattr(Evaluation, "finalise", lambda *_: pytest.fail("worked out again"))
+    again = run(str(copy), path, str(tmp_path / "elsewhere"))
+    assert again.verdict == first.verdict
+    for name in ("metrics.parquet", "metrics.json"):
+        assert (tmp_path / "elsewhere" / name).read_bytes() == (copy / name).read_bytes()
+
+
+def test_metrics_of_other_states_are_worked_out_again(states, config, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(states, copy)
+    first = run(str(copy), config(_BETTER))
+    metrics = copy / "metrics.parquet"
+    content = metrics.read_bytes()
+    document = copy / "states/evaluation.json"
+    document.write_text(document.read_text().replace('"min_slice_rows": 30', '"min_slice_rows": 1'))
+    again = run(str(copy), config(_BETTER))
+    assert len(again.results.metrics) > len(first.results.metrics)
+    assert metrics.read_bytes() != content
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("label: y", "has no section gate:"),
         ("gate: {rulez: []}", "eval.yaml: gate: unknown key 'rulez'"),
         ("gate: 3", "gate must be a mapping"),
-        ("gate: [", "is no YAML"),
+        ("gate: [", "is no YAML: line 1"),
+        ("gate: {rules: []}", "eval.yaml: gate: rules is empty"),
+        ("gate: {}", "eval.yaml: gate: rules is empty"),
     ],
 )
 def test_bad_config_files(states, tmp_path, text, message):

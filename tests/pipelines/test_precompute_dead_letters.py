@@ -122,6 +122,13 @@ class TestParquet:
         assert last["model_name"] == "limited"
         assert "null" in by_record[b'{"id": 300, "x": null}']["error_message"]
 
+    def test_another_job_in_their_place_leaves_none_of_them(self, report, base, tmp_path):
+        """Its letters are its own: none stay of units that it has not."""
+        clean = tmp_path / "clean"
+        write_parquet(pa.table({"id": [1], "x": pa.array([1.0], pa.float32())}), clean, [1], 1)
+        run_job(base, clean, report.output, key="id", if_exists="overwrite")
+        assert not (Path(report.output) / "_dead_letters").exists()
+
     def test_manifest_counts_them(self, report):
         """By stage; and the rows of each version."""
         manifest = json.loads((Path(report.output) / "_manifest.json").read_text())

@@ -1,5 +1,6 @@
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -146,6 +147,26 @@ class TestErrors:
             pytest.raises(OSError, match="disk is gone"),
         ):
             next(iter(items))
+
+    def test_of_closing_the_source(self):
+        """It is an error like any other, and not the reader's silent end."""
+
+        def items():
+            try:
+                yield 1
+            finally:
+                raise OSError("the file cannot be closed")
+
+        def fail(_item):
+            raise ValueError("it has no size")
+
+        reader = Prefetcher(
+            items(), size_bytes=fail, max_bytes=3, budget=ByteBudget(10), name="reader"
+        )
+        with ThreadPoolExecutor(1) as pool, reader as found:
+            consumed = pool.submit(list, found)
+            with pytest.raises(OSError, match="cannot be closed"):
+                consumed.result(_PATIENCE_SECS)
 
 
 class TestClose:

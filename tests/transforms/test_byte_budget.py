@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -123,3 +125,19 @@ class TestForget:
         budget.forget("a")
         budget.release("a", 5)
         assert budget.held_bytes == 0
+
+    def test_a_late_release_keeps_no_holder(self):
+        """Nothing of a unit that is over stays in memory."""
+
+        class Holder:
+            pass
+
+        holder = Holder()
+        budget = ByteBudget(10)
+        budget.acquire(holder, 5)
+        budget.forget(holder)
+        budget.release(holder, 5)
+        gone = weakref.ref(holder)
+        del holder
+        gc.collect()
+        assert gone() is None

@@ -146,8 +146,16 @@ def read_evaluation_config(path: str) -> EvaluationConfig:
     try:
         document = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{place} is no YAML: {error}") from error
+        raise InvalidArgumentError(f"{place} is no YAML: {_fault(error)}") from error
     return EvaluationConfig.parse(document, place)
+
+
+def _fault(error: Exception) -> str:
+    """Returns in one line where a file is wrong, and how."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
 
 
 def _check_known(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:

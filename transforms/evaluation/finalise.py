@@ -1,7 +1,9 @@
 """From the states of all rows to the numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from transforms.evaluation.metric_columns import MetricColumns
+from transforms.evaluation.metric_tables import read_metrics
 from transforms.evaluation.results import EvaluationResults, MetricResult, SliceResult
 from transforms.evaluation.state_files import SavedEvaluation
 from transforms.metrics import Evaluation
@@ -10,22 +12,31 @@ from transforms.metrics import Evaluation
 _CURVE_POINTS = "reliability_"
 
 
-def evaluation_results(saved: SavedEvaluation) -> EvaluationResults:
-    """Returns all that was measured; metrics of the slices with enough rows alone."""
+def evaluation_results(saved: SavedEvaluation, directory: str | None = None) -> EvaluationResults:
+    """Returns all that was measured; metrics of the slices with enough rows alone.
+
+    Args:
+        saved: The evaluation.
+        directory: Where the metrics of these very states may have been written already.
+    """
     evaluation = saved.evaluation()
     slices = tuple(_slices(saved, evaluation))
+    known = None if directory is None else read_metrics(directory, slices, saved.sha256)
     baseline, *candidates = saved.setup.versions
     return EvaluationResults(
         model_name=saved.setup.model_name,
         baseline=baseline,
         candidates=tuple(candidates),
         slices=slices,
-        metrics=tuple(
-            metric
-            for each in slices
-            if each.is_scored
-            for metric in _metrics(saved, evaluation, each)
-        ),
+        metrics=known or _all_metrics(saved, evaluation, slices),
+    )
+
+
+def _all_metrics(
+    saved: SavedEvaluation, evaluation: Evaluation, slices: Sequence[SliceResult]
+) -> MetricColumns:
+    return MetricColumns.of(
+        metric for each in slices if each.is_scored for metric in _metrics(saved, evaluation, each)
     )
 
 

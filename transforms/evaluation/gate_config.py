@@ -120,7 +120,7 @@ def parse_gate(section: Mapping[str, Any]) -> GateConfig:
     rules = given.get("rules") or []
     if not isinstance(rules, list):
         raise InvalidArgumentError(f"gate: rules must be a list, got {rules!r}")
-    return GateConfig(
+    gate = GateConfig(
         rules=tuple(_parse_rules(rules, mode)),
         alpha=number_value("gate: alpha", given.get("alpha", 0.05)),
         multiplicity=enum_value(
@@ -128,6 +128,11 @@ def parse_gate(section: Mapping[str, Any]) -> GateConfig:
         ),
         missing=_parse_missing(given.get("missing", {})),
     )
+    if not gate.rules:
+        raise InvalidArgumentError(
+            "gate: rules is empty, so nothing would be decided: list a rule, as {metric: auc, value: {min: 0.7}}, or leave the section gate: out"
+        )
+    return gate
 
 
 def _parse_rules(rules: list[Any], mode: Mode) -> Iterator[GateRule]:

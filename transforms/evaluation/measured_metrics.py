@@ -49,7 +49,7 @@ class MeasuredMetrics:
         self._results = results
         self._sub_keys: dict[str, dict[str, None]] = {}
         self._own: set[str] = set()
-        for each in results.metrics:
+        for each in results.columns.series:
             self._sub_keys.setdefault(each.metric, {})[each.sub_key] = None
             if not each.is_difference:
                 self._own.add(each.metric)

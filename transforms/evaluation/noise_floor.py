@@ -114,6 +114,10 @@ def _run(
         for unit in _first_units(plan):
             with closing(model_rows(unit, job, start_attempt(unit, job))) as rows:
                 batches += [each for each in _first(rows, MAX_ROWS) if None not in each.outputs]
+    if not batches:
+        raise FailedPreconditionError(
+            "--aa: the baseline failed at all of the first rows, so two runs cannot be compared"
+        )
     return PredictedRows(
         columns=pa.concat_batches([each.columns.select(measured.needed) for each in batches]),
         outputs=(pa.concat_batches([each.outputs[0] for each in batches]),),

@@ -1,14 +1,19 @@
 """What was measured: metrics of versions, and of their differences to the baseline, on slices."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from transforms.metrics import Estimate
+from transforms.evaluation.metric_columns import MetricColumns, Series
+from transforms.evaluation.metric_result import ALL_ROWS, MetricResult, SliceKey
 
-SliceKey = tuple[tuple[str, str], ...]
-"""Pairs of column and value, as `(("country", "DE"), ("device", "phone"))`; empty for all rows."""
-
-ALL_ROWS: SliceKey = ()
+__all__ = [
+    "ALL_ROWS",
+    "EvaluationResults",
+    "MetricResult",
+    "SliceKey",
+    "SliceResult",
+    "slice_name",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,32 +43,6 @@ def slice_name(key: SliceKey) -> str:
     return ", ".join(f"{column}={value}" for column, value in key) or "all rows"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MetricResult:
-    """One metric of one version on one slice.
-
-    Attributes:
-        metric: Its name.
-        sub_key: What else it depends on, as `threshold=0.5`; empty where nothing.
-        version: The version.
-        is_difference: Whether it compares the version with the baseline.
-        slice: The slice.
-        num_rows: Rows of the slice that were evaluated.
-        estimate: The number and its uncertainty.
-    """
-
-    metric: str
-    sub_key: str = ""
-    version: int
-    is_difference: bool = False
-    slice: SliceKey = ALL_ROWS
-    num_rows: int
-    estimate: Estimate
-
-
-_Key = tuple[str, str, int, bool, SliceKey]
-
-
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResults:
     """All that was measured. Immutable.
@@ -73,18 +52,24 @@ class EvaluationResults:
         baseline: The version that the others are compared with.
         candidates: The others, in the order asked for.
         slices: All slices that have rows; all rows first.
-        metrics: Of the slices that are scored.
+        metrics: Of the slices that are scored; held as columns.
     """
 
     model_name: str
     baseline: int
     candidates: tuple[int, ...]
     slices: tuple[SliceResult, ...]
-    metrics: tuple[MetricResult, ...]
-    _by_key: dict[_Key, MetricResult] = field(init=False, repr=False, compare=False)
+    metrics: Sequence[MetricResult]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_key", {_key(each): each for each in self.metrics})
+        if not isinstance(self.metrics, MetricColumns):
+            object.__setattr__(self, "metrics", MetricColumns.of(self.metrics))
+
+    @property
+    def columns(self) -> MetricColumns:
+        """The metrics, as columns."""
+        assert isinstance(self.metrics, MetricColumns)  # noqa: S101 - since it was made
+        return self.metrics
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -101,16 +86,12 @@ class EvaluationResults:
         is_difference: bool = False,
     ) -> MetricResult | None:
         """Returns a metric, or None if it was not measured there."""
-        return self._by_key.get((metric, sub_key, version, is_difference, slice))
+        return self.columns.find(Series(metric, sub_key, version, is_difference), slice)
 
     def names(self) -> Iterable[str]:
         """Returns the names of the metrics, in the order in which they were measured."""
-        return dict.fromkeys(each.metric for each in self.metrics)
+        return dict.fromkeys(each.metric for each in self.columns.series)
 
     def of_slice(self, key: SliceKey) -> Iterator[MetricResult]:
         """Yields the metrics of one slice."""
-        return (each for each in self.metrics if each.slice == key)
-
-
-def _key(result: MetricResult) -> _Key:
-    return (result.metric, result.sub_key, result.version, result.is_difference, result.slice)
+        return self.columns.of_slice(key)

@@ -5,9 +5,8 @@
 """
 
 import hashlib
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError, NotFoundError
+from servable_core.runtime.memory import release_unused_memory
 from transforms.evaluation.evaluation_setup import EvaluationSetup
 from transforms.evaluation.slice_catalog import SliceCatalog
 from transforms.metrics import Evaluation, States, create_evaluation
-from transforms.storage import absolute_path, read_bytes, write_bytes
+from transforms.storage import absolute_path, create_file, read_bytes, write_bytes
 
 STATES_DIRECTORY = "states"
 EVALUATION_FILE = "evaluation.json"
 _SLICES = "slices"
 _SCHEMA = "eval.states/1"
+# Encoding and decoding take several times as much.
+_GROUP_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,12 +37,14 @@ class SavedEvaluation:
         catalog: What the slices' numbers stand for.
         states: Of all rows.
         facts: Where models and data come from, for the report and the verdict.
+        sha256: Digest of all of it, where it was read from files.
     """
 
     setup: EvaluationSetup
     catalog: SliceCatalog
     states: States
     facts: Mapping[str, Any]
+    sha256: str = ""
 
     def evaluation(self) -> Evaluation:
         """Returns what finalises the states."""
@@ -49,11 +53,12 @@ class SavedEvaluation:
 
 def write_states(saved: SavedEvaluation, output: str) -> None:
     """Writes the states below `output`; equal rows give equal bytes."""
-    tables = saved.evaluation().to_tables(saved.states)
-    digests = {
-        name: _write_table(output, name, table)
-        for name, table in {**tables, _SLICES: saved.catalog.to_table()}.items()
-    }
+    digests = {}
+    for name in saved.states:
+        # Never two at a time: they may be made when asked for, and together take much memory.
+        digests[name] = _write_table(output, name, saved.states[name].to_table())
+        release_unused_memory()
+    digests[_SLICES] = _write_table(output, _SLICES, saved.catalog.to_table())
     document = {
         "schema": _SCHEMA,
         "setup": saved.setup.to_document(),
@@ -82,15 +87,34 @@ def read_states(directory: str) -> SavedEvaluation:
                 f"{directory} has states of schema {document['schema']}, this release reads {_SCHEMA}; evaluate again"
             )
         setup = EvaluationSetup.from_document(document["setup"])
-        tables = {
-            name: _read_table(directory, name, digest)
-            for name, digest in document["sha256"].items()
-        }
-        catalog = SliceCatalog.from_table(tables.pop(_SLICES))
+        tables = _StateTables(directory, document["sha256"])
+        catalog = SliceCatalog.from_table(tables[_SLICES])
     except (KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
         raise DataLossError(f"the states in {directory} are damaged ({error!r})") from error
     states = create_evaluation(setup.options()).from_tables(tables)
-    return SavedEvaluation(setup=setup, catalog=catalog, states=states, facts=document["facts"])
+    return SavedEvaluation(
+        setup=setup,
+        catalog=catalog,
+        states=states,
+        facts=document["facts"],
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+class _StateTables(Mapping[str, pa.Table]):
+    """The tables of states, each read when it is asked for: together they take much memory."""
+
+    def __init__(self, directory: str, digests: Mapping[str, str]) -> None:
+        self._directory, self._digests = directory, dict(digests)
+
+    def __getitem__(self, name: str) -> pa.Table:
+        return _read_table(self._directory, name, self._digests[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
 
 
 def has_states(output: str) -> bool:
@@ -109,11 +133,14 @@ def _find(directory: str) -> tuple[str, bytes]:
 
 
 def _write_table(output: str, name: str, table: pa.Table) -> str:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    content = sink.getvalue()
-    write_bytes(output, f"{output}/{STATES_DIRECTORY}/{name}.parquet", content)
-    return hashlib.sha256(content).hexdigest()
+    with create_file(output, f"{output}/{STATES_DIRECTORY}/{name}.parquet") as sink:
+        pq.write_table(table, sink, compression="zstd", row_group_size=_group_rows(table))
+    return sink.written().sha256
+
+
+def _group_rows(table: pa.Table) -> int:
+    """Returns how many rows are encoded, and decoded, at a time."""
+    return max(1, len(table) * _GROUP_BYTES // max(1, table.nbytes))
 
 
 def _read_table(directory: str, name: str, digest: str) -> pa.Table:
@@ -122,4 +149,8 @@ def _read_table(directory: str, name: str, digest: str) -> pa.Table:
         raise DataLossError(
             f"{directory}/{name}.parquet is missing or is not the one that {EVALUATION_FILE} names; evaluate again"
         )
-    return pq.read_table(io.BytesIO(content))
+    with pq.ParquetFile(pa.BufferReader(content)) as file:
+        groups = [
+            file.read_row_group(each, use_threads=False) for each in range(file.num_row_groups)
+        ]
+        return pa.concat_tables([file.schema_arrow.empty_table(), *groups])

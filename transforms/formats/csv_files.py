@@ -232,9 +232,11 @@ def _open(
 
 def _take_before(invalid: list[_Row], row: int, num_rows: int) -> list[_Row]:
     """Removes, and returns, those that lie before the last of `num_rows` good rows from `row` on."""
-    taken: list[_Row] = []
-    while invalid and invalid[0][0] < row + num_rows + len(taken):
-        taken.append(invalid.pop(0))
+    stop = 0
+    while stop < len(invalid) and invalid[stop][0] < row + num_rows + stop:
+        stop += 1
+    taken = invalid[:stop]
+    del invalid[:stop]
     return taken
 
 

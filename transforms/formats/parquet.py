@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
+from transforms.formats.arrow_errors import may_pass
 from transforms.formats.parquet_access import (
     DATA_ERRORS,
     corrupt,
     data_errors,
     for_reading,
-    may_pass,
     one_line,
     open_parquet,
     open_sized,

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
+from transforms.formats.arrow_errors import may_pass
 from transforms.formats.parquet_types import may_hold_null_lists, without_arrow_types
 from transforms.storage import file_system_for, is_local
 
@@ -69,14 +70,6 @@ def data_errors(path: str) -> Iterator[None]:
 def corrupt(path: str, reason: str) -> DataLossError:
     """Returns the error for a file that is Parquet, but damaged."""
     return DataLossError(f"{path} is a corrupt Parquet file: {reason}; copy or write it again")
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether it is an error of the operating system, or of a store, and not of the data.
-
-    Arrow's own have neither a number nor a class of their own.
-    """
-    return isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError)
 
 
 def one_line(error: Exception) -> str:

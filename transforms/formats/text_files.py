@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from servable_core.errors import Code, DataLossError, InvalidArgumentError
 from transforms.bad_records import BadRecord, Stage
+from transforms.formats.arrow_errors import may_pass
 from transforms.input_batch import InputBatch, only_rows
 from transforms.storage import file_system_for, is_local
 
@@ -125,14 +126,6 @@ def _compression_errors(path: str) -> Iterator[None]:
         raise CutOffError(
             f"{path} is compressed, and damaged or cut off: {error}; copy or write it again"
         ) from error
-
-
-def may_pass(error: OSError) -> bool:
-    """Whether it is an error of the operating system, or of a store, and not of the data.
-
-    Arrow's own have neither a number nor a class of their own.
-    """
-    return error.errno is not None or type(error) is not OSError
 
 
 def bad_line(path: str, row: int, message: str, record: bytes, offset: int | None) -> BadRecord:

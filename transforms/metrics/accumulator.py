@@ -13,8 +13,8 @@ class Accumulator:
     """Adds up states; not safe for use by several threads.
 
     What was added waits until it is as large as what was merged, so each byte is merged a
-    logarithmic number of times, until that would take too much memory. States are merged by name, and what was merged is let go, so that
-    no more than the largest of them is held twice.
+    logarithmic number of times, until that would take too much memory. States are merged by name,
+    and what was merged is let go, so that no more than the largest of them is held twice.
     """
 
     def __init__(self, evaluation: Evaluation) -> None:

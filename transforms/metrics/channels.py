@@ -1,14 +1,15 @@
 """Families that hold the distributions of numbers, and what is said of these alone."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from transforms.metrics import drift, float_bins, ranking
 from transforms.metrics.array_types import Booleans, Floats, Integers
-from transforms.metrics.estimate import Estimate
+from transforms.metrics.estimate import Estimate, Method
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.fixed_point import FRACTIONAL_BITS
 from transforms.metrics.histogram import Distribution, Histogram
@@ -17,9 +18,11 @@ from transforms.metrics.jackknife import jackknifed_values
 from transforms.metrics.metric_family import MetricValue, States, of_pairs
 from transforms.metrics.quantile import quantile
 from transforms.metrics.ranking import Bounded
+from transforms.metrics.reference_distributions import t_quantile, wilson_interval
 
 # The least multiple of what weights are rounded to.
 _LEAST_WEIGHT = 2.0**-FRACTIONAL_BITS
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,11 +159,14 @@ class Quantiles:
         numbers: The distributions.
         metrics: What each is called.
         shares: Which quantiles, between 0 and 1.
+        has_order: Whether rows are independent and of equal weight, so that their order tells how
+            sure a quantile is; the jackknife serves if not, and differences anyway.
     """
 
     numbers: Channels
     metrics: tuple[str, ...]
     shares: tuple[float, ...]
+    has_order: bool = True
 
     def create(self) -> States:
         """Returns the distributions of no rows."""
@@ -181,7 +187,7 @@ class Quantiles:
             for share in self.shares:
                 values = [quantile(each, each.total.sum(0), share) for each in versions]
                 others = [quantile(each, each.leave_one_out().sum(1), share) for each in versions]
-                yield from jackknifed_values(
+                found = jackknifed_values(
                     metric,
                     slice_id,
                     Bounded(*(np.array(each) for each in zip(*values, strict=True))),
@@ -189,3 +195,32 @@ class Quantiles:
                     versions[-1].block_weights,
                     sub_key=f"quantile={share:g}",
                 )
+                if self.has_order:
+                    found = (_by_order(each, versions[each.version], share) for each in found)
+                yield from found
+
+
+def _by_order(found: MetricValue, numbers: Distribution, share: float) -> MetricValue:
+    """Returns a quantile with the error that the order of the rows gives (Woodruff, JASA 47, 1952).
+
+    Its ends are the quantiles at the ends of Wilson's interval of the share; the farther one counts.
+    Where all rows may well lie on one side of the true quantile they do not tell how far it is.
+    """
+    weights = numbers.total.sum(axis=0)
+    rows = float(weights.sum())
+    estimate = found.estimate
+    if max(share, 1 - share) ** rows > (1 - _LEVEL) / 2:
+        unknown = replace(estimate, standard_error=math.nan, method=Method.NONE)
+        return replace(found, estimate=unknown)
+    if found.is_difference:
+        return found
+    low, high = (
+        float(quantile(numbers, weights, each).value)
+        for each in wilson_interval(share, rows, _LEVEL)
+    )
+    reach = max(high - estimate.value, estimate.value - low)
+    error = reach / t_quantile((1 + _LEVEL) / 2, math.inf)
+    by_order = replace(
+        estimate, standard_error=error, degrees_of_freedom=math.inf, method=Method.WOODRUFF
+    )
+    return replace(found, estimate=by_order)

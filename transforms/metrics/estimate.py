@@ -15,6 +15,7 @@ class Method(Enum):
     WILSON = "wilson"
     DELTA = "delta"
     DELONG = "delong"
+    WOODRUFF = "woodruff"
     JACKKNIFE = "block_jackknife"
 
 

@@ -11,6 +11,7 @@ def ratio(dividend: ArrayLike, divisor: ArrayLike, *, default: float = np.nan) -
 
     Complex arguments are allowed, so derivatives can be taken by complex steps.
     """
-    above, below = np.broadcast_arrays(dividend, divisor)
-    is_defined = below != 0
-    return np.where(is_defined, above / np.where(is_defined, below, 1), default)
+    above, below = np.asarray(dividend), np.asarray(divisor)
+    kind = np.result_type(above, below, np.float64)
+    found = np.full(np.broadcast_shapes(above.shape, below.shape), default, dtype=kind)
+    return np.divide(above, below, out=found, where=below != 0)

@@ -1,8 +1,10 @@
 """Metrics that are weighted means of a value per row, and functions of such means."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -169,13 +171,14 @@ class RowMeans:
         """Yields means, differences of means, and what is made of them."""
         blocks = states[self.name].dense(slice_id)
         total = blocks.sum(axis=0)
-        means = [self._of_metric(total, each).means for each in self.metrics]
-        others = [self._of_metric(total - blocks, each).means for each in self.metrics]
+        sums_of = [*map(partial(self._of_metric, total), self.metrics, self._firsts())]
+        without = map(partial(self._of_metric, total - blocks), self.metrics, self._firsts())
+        means, others = [each.means for each in sums_of], [each.means for each in without]
         block_weights = blocks[:, 0]
         for i, metric in enumerate(self.metrics):
             if not metric.is_reported:
                 continue
-            sums = self._of_metric(total, metric)
+            sums = sums_of[i]
             if self.is_clustered:
                 found = jackknifed_values(metric.name, slice_id, means[i], others[i], block_weights)
             else:
@@ -195,10 +198,13 @@ class RowMeans:
                 block_weights,
             )
 
-    def _of_metric(self, sums: Floats, metric: RowMetric) -> "_MetricSums":
-        """Returns the sums of one metric among all, [..., names]."""
-        names = self._names
-        first = names.index(f"{metric.name}/undefined")
+    def _firsts(self) -> list[int]:
+        """Returns where the sums of each metric begin."""
+        sizes = [len(self._kinds(each)) for each in self.metrics]
+        return [*itertools.accumulate(sizes[:-1], initial=len(self._weights))]
+
+    def _of_metric(self, sums: Floats, metric: RowMetric, first: int) -> "_MetricSums":
+        """Returns the sums of one metric, which begin at `first`, among all, [..., names]."""
         kinds = {kind: sums[..., first + i] for i, kind in enumerate(self._kinds(metric))}
 
         def of_versions(kind: str) -> Floats:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -93,18 +93,19 @@ class ScoreRanking:
         aucs = []
         for place, sub_key in enumerate(self.scores.sub_keys):
             versions = self.scores.of_versions(states, slice_id, place)
+            jackknives = [_Jackknife.of(each) for each in versions]
             block_weights = versions[0].block_weights
             for name, metric in self._metrics().items():
-                value, others = _evaluate(metric, versions)
+                value, others = _evaluate(metric, versions, jackknives)
                 found = jackknifed_values(
                     name, slice_id, value, others, block_weights, sub_key=sub_key
                 )
                 if name == "auc":
                     aucs.append((value, others, block_weights))
                     found = (self._with_delong(states, each, versions) for each in found)
-                yield from found
+                yield from map(_without_certainty, found)
             if self.scores.options.scale is Scale.PROBABILITY:
-                yield from _lines(slice_id, sub_key, versions)
+                yield from _lines(slice_id, sub_key, versions, jackknives)
         if len(aucs) > 1:
             values, leave_one_out, weights = zip(*aucs, strict=True)
             mean = Bounded(*np.mean(values, axis=0))
@@ -144,8 +145,7 @@ class ScoreRanking:
                 return value  # scores moved within the bins alone, which do not tell how far
         else:
             negatives, positives = versions[value.version].total
-            # Classes that a score separates do not tell how sure that is.
-            error = delong.auc_standard_error(positives, negatives) or math.nan
+            error = delong.auc_standard_error(positives, negatives)
         estimate = replace(
             value.estimate,
             standard_error=error,
@@ -163,6 +163,17 @@ class ScoreRanking:
         return delong.JointCounts(labels, baseline, candidate, counts)
 
 
+def _without_certainty(found: MetricValue) -> MetricValue:
+    """Returns a metric of a version, without an error if that is none.
+
+    A score that separates these rows' classes does not tell how sure that is of others.
+    """
+    if found.is_difference or found.estimate.standard_error:
+        return found
+    unknown = replace(found.estimate, standard_error=math.nan, method=Method.NONE)
+    return replace(found, estimate=unknown)
+
+
 def _is_blurred(joint: delong.JointCounts, versions: Sequence[Distribution]) -> bool:
     """Whether the bins of the joint distribution are too wide for DeLong's error.
 
@@ -176,29 +187,54 @@ def _is_blurred(joint: delong.JointCounts, versions: Sequence[Distribution]) -> 
     return False
 
 
+class _Jackknife(NamedTuple):
+    """A distribution in few enough bins to leave blocks out of.
+
+    Attributes:
+        middle: The middle of each bin.
+        without: The weights without each block in turn, [blocks, 2 labels, bins].
+        is_exact: Whether each bin is one number.
+    """
+
+    middle: Floats
+    without: Floats
+    is_exact: bool
+
+    @classmethod
+    def of(cls, distribution: Distribution) -> Self:
+        """Returns what blocks are left out of."""
+        coarse = distribution.coarsened(_JACKKNIFE_BINS)
+        return cls(coarse.middle, coarse.leave_one_out(), coarse.is_exact)
+
+
 def _evaluate(
-    metric: Callable[..., Bounded], versions: list[Distribution]
+    metric: Callable[..., Bounded],
+    versions: Sequence[Distribution],
+    jackknives: Sequence[_Jackknife],
 ) -> tuple[Bounded, Floats]:
     """Returns a metric of versions, and without each block in turn, [blocks, versions]."""
     found, others = [], []
-    for each in versions:
+    for each, jackknife in zip(versions, jackknives, strict=True):
         negatives, positives = each.total
         found.append(metric(positives, negatives, is_exact=each.is_exact))
-        coarse = each.coarsened(_JACKKNIFE_BINS)
-        without = coarse.leave_one_out()
-        others.append(metric(without[:, 1], without[:, 0], is_exact=coarse.is_exact).value)
+        negatives, positives = np.moveaxis(jackknife.without, 1, 0)
+        others.append(metric(positives, negatives, is_exact=jackknife.is_exact).value)
     value = Bounded(*(np.array(each) for each in zip(*found, strict=True)))
     return value, np.stack(others, axis=1)
 
 
-def _lines(slice_id: int, sub_key: str, versions: list[Distribution]) -> Iterator[MetricValue]:
+def _lines(
+    slice_id: int,
+    sub_key: str,
+    versions: Sequence[Distribution],
+    jackknives: Sequence[_Jackknife],
+) -> Iterator[MetricValue]:
     totals, others = [], []
-    for each in versions:
+    for each, jackknife in zip(versions, jackknives, strict=True):
         line = calibration_line(each.middle, each.total)
-        coarse = each.coarsened(_JACKKNIFE_BINS)
         near = (float(line[0]), float(line[1]))
         totals.append(line)
-        others.append(calibration_line(coarse.middle, coarse.leave_one_out(), near))
+        others.append(calibration_line(jackknife.middle, jackknife.without, near))
     for i, name in enumerate(("calibration_intercept", "calibration_slope")):
         yield from jackknifed_values(
             name,

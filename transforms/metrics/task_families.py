@@ -57,6 +57,7 @@ def _of_predictions(options: EvaluationOptions) -> list[MetricFamily]:
             numbers=difference_channels(options),
             metrics=("absolute_difference",),
             shares=options.quantiles,
+            has_order=_are_rows_alike(options),
         ),
         MostDifferent(name=MOST_DIFFERENT, max_rows=options.max_top_rows),
         row_means(options),
@@ -127,6 +128,7 @@ def _regression(options: EvaluationOptions) -> list[MetricFamily]:
             numbers=error_channels(options),
             metrics=("error", "absolute_error"),
             shares=options.quantiles,
+            has_order=_are_rows_alike(options),
         ),
     ]
 
@@ -181,9 +183,14 @@ def _ranking(options: EvaluationOptions, *, has_joint: bool) -> ScoreRanking:
         scores=score_channels(options),
         max_false_positive_rate=options.max_false_positive_rate,
         min_precision=options.min_precision,
-        uses_delong=not (options.is_clustered or options.is_weighted),
-        has_joint=has_joint and not (options.is_clustered or options.is_weighted),
+        uses_delong=_are_rows_alike(options),
+        has_joint=has_joint and _are_rows_alike(options),
     )
+
+
+def _are_rows_alike(options: EvaluationOptions) -> bool:
+    """Whether rows are independent and of equal weight."""
+    return not (options.is_clustered or options.is_weighted)
 
 
 def _is_among(batch: EvaluationBatch, k: int) -> Floats:

@@ -63,3 +63,10 @@ def test_a_metric_without_a_direction_changes_neither_for_the_better_nor_for_the
         ("better", Effect.CHANGED),
         ("large but unsure", Effect.UNCLEAR),
     ]
+
+
+def test_a_loss_without_any_doubt_comes_first_and_such_a_gain_last():
+    changes = {"sure loss": (-0.01, 0.0), "sure gain": (0.01, 0.0), "same": (0.0, 0.0), **_CHANGES}
+    ranked = ranked_slices(_content("auc", changes), 2, "auc")
+    names = [each.slice.key[0][1] for each in ranked]
+    assert (names[0], names[-1]) == ("sure loss", "sure gain")

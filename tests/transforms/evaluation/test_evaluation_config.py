@@ -55,7 +55,11 @@ def test_flags_that_were_given_win():
     [
         ("treshold: 0.5", r"'treshold' is unknown; did you mean 'thresholds'\?"),
         ("- a\n- b", "the file must be a mapping"),
-        ("a: [", "is no YAML"),
+        (
+            "label: y\na: [b\nc: d",
+            r"is no YAML: line 3, column 2: expected ',' or ']', but got ':'$",
+        ),
+        ("\x00", r"is no YAML: [^\n]+$"),
         ("label: [a, b]", "label must be a name"),
         ("label: true", "label must be a name"),
         ("task: ranking", "task must be one of binary, multiclass, regression"),

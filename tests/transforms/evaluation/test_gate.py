@@ -25,6 +25,7 @@ from tests.transforms.evaluation.gated import (
     share_of,
 )
 from transforms.evaluation.gate import decide
+from transforms.evaluation.gate_config import GateConfig
 from transforms.evaluation.verdict import Status
 from transforms.metrics import Direction, Estimate, Method, RowMetric
 
@@ -455,7 +456,7 @@ def test_what_compares_by_itself_has_no_change():
 
 
 def test_no_rules_are_an_error():
-    verdict = decide(_auc(0.1), gate_of())
+    verdict = decide(_auc(0.1), GateConfig())
     assert (verdict.status, verdict.exit_code) == (Status.ERROR, 1)
     assert "no rules" in verdict.candidates[0].reasons[0]
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from servable_core.errors import InvalidArgumentError
-from transforms.evaluation.gate_config import GateConfig, Multiplicity, parse_gate
+from transforms.evaluation.gate_config import Multiplicity, parse_gate
 from transforms.evaluation.gate_rules import (
     Amount,
     ChangeLimits,
@@ -70,9 +70,10 @@ def test_all_there_is_to_say():
     assert (missing.suppressed_slice, missing.undefined) == (Status.FAIL, Status.FAIL)
 
 
-def test_an_empty_section_is_a_gate_without_rules():
-    assert parse_gate({}) == GateConfig()
-    assert parse_gate({"rules": None}).rules == ()
+@pytest.mark.parametrize("section", [{}, {"rules": None}, {"rules": []}, {"alpha": 0.1}])
+def test_a_gate_without_rules_is_refused(section):
+    with pytest.raises(InvalidArgumentError, match="gate: rules is empty"):
+        parse_gate(section)
 
 
 def test_rules_alike_have_names_of_their_own():

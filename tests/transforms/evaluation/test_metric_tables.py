@@ -6,7 +6,7 @@ import math
 import pyarrow.parquet as pq
 import pytest
 
-from transforms.evaluation.metric_tables import write_metrics
+from transforms.evaluation.metric_tables import read_metrics, write_metrics
 from transforms.evaluation.results import EvaluationResults, MetricResult, SliceResult
 from transforms.metrics import Estimate, Method
 
@@ -72,3 +72,41 @@ def test_equal_results_give_equal_bytes(results, tmp_path):
         write_metrics(results, str(tmp_path / name), 0.95)
     for name in ("metrics.json", "metrics.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_metrics_are_read_back(results, tmp_path):
+    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a")
+    found = read_metrics(str(tmp_path), results.slices, "5a")
+    by_slice = sorted(results.metrics, key=lambda each: len(each.slice))
+    assert [repr(each) for each in found] == [repr(each) for each in by_slice]  # NaN is not itself
+
+
+def test_metrics_of_other_states_are_not_read(results, tmp_path):
+    assert read_metrics(str(tmp_path), results.slices, "5a") is None
+    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a")
+    assert read_metrics(str(tmp_path), results.slices, "5b") is None
+    table = tmp_path / "metrics.parquet"
+    table.write_bytes(table.read_bytes()[:-9])
+    assert read_metrics(str(tmp_path), results.slices, "5a") is None
+
+
+def test_metrics_of_states_that_are_not_in_files_are_not_read(results, tmp_path):
+    write_metrics(results, str(tmp_path), 0.95)
+    assert read_metrics(str(tmp_path), results.slices, "") is None
+
+
+def test_damaged_metrics_are_not_read(results, tmp_path):
+    """Else a gate would judge by them."""
+    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a")
+    table = tmp_path / "metrics.parquet"
+    content = table.read_bytes()
+    whole = repr(list(read_metrics(str(tmp_path), results.slices, "5a")))
+    num_refused = 0
+    for place in range(0, len(content), 23):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x10
+        table.write_bytes(damaged)
+        found = read_metrics(str(tmp_path), results.slices, "5a")
+        num_refused += found is None
+        assert found is None or repr(list(found)) == whole
+    assert num_refused > 50

@@ -271,14 +271,16 @@ class TestDepth:
             ("1", 0),
             ("{}", 1),
             ('{"a": [[1], {"b": 2}]}', 3),
-            ("[[\n[[[\n[", 3),
+            ("[[\n[[[\n[", 6),
+            ("[1]\n[[2]]\n[3]", 2),
             ("]]]\n[[]]", 2),
+            ('["[[[[\n[["[[[[\\\\n[[', 3),
             ('{"a": "[[[[\\"[[[", "b": "}}"}\n{"[": "[[[["}', 1),
             ('{"a": ["\\\\", [1]]}', 3),
         ],
     )
-    def test_is_counted_by_line(self, text, depth):
-        """Strings do not count, nor what other lines have left open."""
+    def test_brackets_in_strings_do_not_count(self, text, depth):
+        """But those do that earlier lines have left open: a parser reads on behind a newline."""
         assert not is_nested_deeper(text.encode(), depth)
         assert depth == 0 or is_nested_deeper(text.encode(), depth - 1)
 
@@ -294,3 +296,21 @@ class TestDepth:
         assert {each.source_row: each.message for each in bad} == dict.fromkeys(
             (1, 3), "it is nested deeper than 100 levels"
         )
+
+    @pytest.mark.parametrize("opening", [b'{"b":\n', b"[\n"])
+    def test_too_deep_over_many_lines(self, write, opening):
+        """What would end the process is many bad lines, even where each of them is short."""
+        levels = 150
+        lines = [b'{"a": 0}', b'{"c":', *[opening.strip()] * levels, b'{"a": 1}']
+        path = write(b"\n".join(lines) + b"\n")
+        assert is_nested_deeper(opening * levels, 100)
+        assert read_schema(path).equals(_schema(a=_INT))
+        rows, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert (rows, numbers) == ([{"a": 0}, {"a": 1}], [0, levels + 2])
+        assert len(bad) == levels + 1
+
+    def test_each_string_is_looked_through_once(self):
+        """One that never ends, and is nothing but quotes that do not end it, takes no longer."""
+        text = b"[" * 101 + b'"' + b'\\"' * (1 << 19)
+        assert is_nested_deeper(text, 100)
+        assert not is_nested_deeper(text, 101)

@@ -85,3 +85,14 @@ def test_a_small_change_of_an_auc_is_never_certain():
         num_moved += change.value != 0
         assert change.value == 0 or change.standard_error > 0
     assert num_moved >= 5
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 61.0)])
+def test_a_score_that_separates_the_classes_is_not_certain(weights):
+    labels = np.arange(60) % 2
+    scores = (labels * 0.5 + np.linspace(0.1, 0.4, 60))[None]
+    values = evaluate(batch_of(scores, labels, weights))
+    for metric in ("auc", "average_precision", "ks", "partial_auc_0.1"):
+        estimate = values.estimate(metric)
+        assert estimate.value == pytest.approx(1)
+        assert np.isnan(estimate.standard_error)
