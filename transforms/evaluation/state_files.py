@@ -108,6 +108,8 @@ class _StateTables(Mapping[str, pa.Table]):
         self._directory, self._digests = directory, dict(digests)
 
     def __getitem__(self, name: str) -> pa.Table:
+        release_unused_memory()  # what decoding the one before took
+        pa.default_memory_pool().release_unused()
         return _read_table(self._directory, name, self._digests[name])
 
     def __iter__(self) -> Iterator[str]:

@@ -50,7 +50,8 @@ class KeyLayout:
         """
         cells = np.zeros_like(slices, dtype=np.int64)
         for size, values in zip(self.sizes, coordinates, strict=True):
-            cells = cells * size + np.asarray(values, dtype=np.int64)
+            cells *= size  # in place: there may be millions
+            cells += np.asarray(values)
         return self.keys_of_cells(slices, cells)
 
     def keys_of_cells(self, slices: Integers, cells: Integers) -> Integers:
@@ -63,7 +64,9 @@ class KeyLayout:
             raise InvalidArgumentError(
                 f"slice ids must be between 0 and {self.max_slice:,} in a state of {self.names}, got {slices.min()} to {slices.max()}; evaluate fewer slices, versions or classes"
             )
-        return slices.astype(np.int64) * self.cells + cells
+        keys: Integers = np.multiply(slices, self.cells, dtype=np.int64)
+        keys += cells
+        return keys
 
     def unpack(self, keys: Integers) -> tuple[NDArray[np.integer[Any]], ...]:
         """Returns the coordinates of keys, the slice first, the others in narrow types."""
