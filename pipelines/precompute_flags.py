@@ -210,7 +210,7 @@ def _add_job(add: Add) -> None:
         "--max_in_flight_bytes",
         type=_whole_number,
         metavar="N",
-        help="of a worker process (default: 256 MiB)",
+        help="of a worker process (default: 192 MiB)",
     )
     add("--verbose", action="store_true", help="tracebacks, and the libraries' own logs")
 

@@ -70,7 +70,7 @@ class ExecutionOptions:
     batching_parameters: BatchingParameters | None = None
     num_batch_threads: int | None = None
     batch_timeout_secs: float = 600.0
-    max_in_flight_bytes: int = 256 << 20
+    max_in_flight_bytes: int = 192 << 20
     max_unit_retries: int = 3
     devices: str | None = None
     gpu_memory_limit_mib: int | None = None

@@ -24,14 +24,16 @@ def _said(server=None, own=None, **flags):
     return batching_parameters(ExecutionOptions(batching_parameters=server, **flags), own)
 
 
-def _options(parameters=None, *, is_ragged=False, merges_tasks=True, num_gpus=0, **flags):
+def _options(
+    parameters=None, *, is_ragged=False, merges_tasks=True, num_gpus=0, hint=HINT, **flags
+):
     execution = ExecutionOptions(batching_parameters=parameters, **flags)
     return create_batching_options(
         execution,
         batching_parameters(execution, None),
         PaddingOptions(),
         is_ragged=is_ragged,
-        hint=HINT,
+        hint=hint,
         num_threads=2,
         num_gpus=num_gpus,
         merges_tasks=merges_tasks,
@@ -114,6 +116,14 @@ class TestSize:
         assert options.calibration.sizes[0] == HINT // 16
         assert options.calibration.sizes[-1] == HINT * 16
         assert options.queue.max_batch_size >= HINT * 16
+
+    @pytest.mark.parametrize(
+        ("hint", "num_gpus", "largest"),
+        [(65_536, 0, 131_072), (65_536, 1, 1_048_576), (300_000, 0, 300_000)],
+    )
+    def test_very_large_sizes_are_for_gpus(self, hint, num_gpus, largest):
+        options = _options(hint=hint, num_gpus=num_gpus)
+        assert options.calibration.sizes[-1] == largest
 
     @pytest.mark.parametrize("merges_tasks", [True, False])
     def test_given(self, merges_tasks):
