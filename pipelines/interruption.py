@@ -16,6 +16,8 @@ from servable_core.runtime.executor import start_thread
 EXIT_INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_SECS = 10.0
+# Signals that have come; a process has one set of handlers.
+_interrupted: list[str] = []
 
 
 @contextmanager
@@ -28,7 +30,8 @@ def termination_as_interrupt() -> Iterator[None]:
     if not _is_main_thread():
         yield
         return
-    interrupted: list[str] = []
+    interrupted = _interrupted
+    interrupted.clear()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         interrupted.append(signal.Signals(number).name)
@@ -41,6 +44,16 @@ def termination_as_interrupt() -> Iterator[None]:
             if interrupted:
                 raise KeyboardInterrupt(interrupted[0]) from error
             raise
+
+
+def check_not_interrupted() -> None:
+    """Raises the KeyboardInterrupt that a library has swallowed; to be called behind imports.
+
+    Raises:
+        KeyboardInterrupt: A signal has come since `termination_as_interrupt` began.
+    """
+    if _interrupted:
+        raise KeyboardInterrupt(_interrupted[0])
 
 
 def stop_on_signals(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipelines.interruption import check_not_interrupted
 from servable_core.errors import AbortedError, ServableCoreError
 from servable_core.runtime.collection_pause import collection_paused
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
@@ -27,6 +28,7 @@ def load_libraries(*, has_models: bool = True) -> None:
         importlib.import_module("pipelines.launch")  # and Apache Beam with it
         if has_models:
             import_tensorflow()
+    check_not_interrupted()  # imports may swallow the exception
 
 
 @contextmanager

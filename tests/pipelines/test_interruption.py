@@ -1,9 +1,10 @@
+import contextlib
 import os
 import signal
 
 import pytest
 
-from pipelines.interruption import termination_as_interrupt
+from pipelines.interruption import check_not_interrupted, termination_as_interrupt
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -32,3 +33,19 @@ def test_other_errors_stay_what_they_are():
     with pytest.raises(ImportError), termination_as_interrupt():
         raise ImportError("no such module")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def _library_that_swallows_the_interrupt():
+    with contextlib.suppress(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_that_an_import_has_swallowed_is_found():
+    """Such as one that comes in a callback of native code."""
+    with termination_as_interrupt():
+        check_not_interrupted()
+        _library_that_swallows_the_interrupt()
+        with pytest.raises(KeyboardInterrupt, match="SIGINT"):
+            check_not_interrupted()
+    with termination_as_interrupt():
+        check_not_interrupted()
