@@ -80,30 +80,27 @@ def _loop_name(workload: str) -> str:
     return f"loop-{workload}"
 
 
-def _run_inference(workload: str, *batch_sizes: int, copies: int = 1) -> System:
+def _rival(
+    name: str, title: str, workload: str, batch_sizes: tuple[int, ...], copies: int
+) -> System:
     return System(
-        name=f"run-inference-{workload}",
-        title="Beam RunInference",
-        module="rival_run_inference",
+        name=f"{name}-{workload}",
+        title=title,
+        module=f"rival_{name.replace('-', '_')}",
         workload=workload,
         baseline=_loop_name(workload),
         max_runs=3,
         fixed_copies=copies,
         batch_sizes=batch_sizes,
     )
+
+
+def _run_inference(workload: str, *batch_sizes: int, copies: int = 1) -> System:
+    return _rival("run-inference", "Beam RunInference", workload, batch_sizes, copies)
 
 
 def _ray(workload: str, *batch_sizes: int, copies: int = 1) -> System:
-    return System(
-        name=f"ray-{workload}",
-        title="Ray Data",
-        module="rival_ray",
-        workload=workload,
-        baseline=_loop_name(workload),
-        max_runs=3,
-        fixed_copies=copies,
-        batch_sizes=batch_sizes,
-    )
+    return _rival("ray", "Ray Data", workload, batch_sizes, copies)
 
 
 _TFX_BSL = System(

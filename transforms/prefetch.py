@@ -8,16 +8,18 @@ the next item would be in vain, and None comes instead.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
+from typing_extensions import override
+
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.executor import start_thread
 from transforms.byte_budget import ByteBudget
 
 T = TypeVar("T")
 
 
-class Prefetcher(Generic[T]):
+class Prefetcher(Closeable, Generic[T]):
     """Iterates over `items` ahead of time; one consumer.
 
     A context manager: leaving it stops the thread at its next item and waits for it, so no file
@@ -54,17 +56,7 @@ class Prefetcher(Generic[T]):
         self._error: BaseException | None = None  # Guarded by _changed.
         self._thread = start_thread(self._fill, name=name)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
+    @override
     def close(self) -> None:
         """Stops reading and waits for the thread; idempotent."""
         with self._changed:

@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from servable_core.batching import BatchingSession, BatchingStatistics
 from servable_core.config import BatchingParameters
 from servable_core.errors import FailedPreconditionError
 from servable_core.lifecycle import ServableId, ServableRequest
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.executor import start_thread
 from servable_core.servables.saved_model.bundle import SavedModelBundle
 from servable_core.servables.saved_model.loader import create_saved_model_loader
@@ -91,7 +92,7 @@ def worker_core_config(plan: Plan, execution: ExecutionOptions) -> WorkerCoreCon
     )
 
 
-class WorkerCore:
+class WorkerCore(Closeable):
     """Loaded models behind a manager, and the sessions that batch for them. Thread-safe.
 
     Attributes:
@@ -184,21 +185,11 @@ class WorkerCore:
         """Returns what the sessions of each signature have done so far."""
         return self._sessions.statistics()
 
+    @override
     def close(self) -> None:
         """Drains the batches and unloads the models; idempotent."""
         self._sessions.close()
         self._server_core.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _handle(self, servable_id: ServableId) -> Any:
         request = ServableRequest.specific(servable_id.name, servable_id.version)

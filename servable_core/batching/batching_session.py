@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from servable_core.batching.batch import Batch
 from servable_core.batching.batch_queue import QueueOptions
@@ -32,13 +32,14 @@ from servable_core.batching.shared_batch_scheduler import SharedBatchScheduler
 from servable_core.batching.task_future import TaskFuture
 from servable_core.errors import FailedPreconditionError, UnavailableError
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 
 _SYSTEM_CLOCK = SystemClock()
 _NOT_RAGGED = 0
 _SHORTEST_WAIT_SECS = 1e-9
 
 
-class BatchingSession:
+class BatchingSession(Closeable):
     """Batches the calls of one model signature; thread-safe.
 
     Callers on any number of threads submit rows, and get futures of the outputs of exactly these
@@ -220,6 +221,7 @@ class BatchingSession:
         """Returns the totals so far; a call is counted before its futures are done."""
         return self._recorder.snapshot(self._sizing.report(), self._sizing.ceiling)
 
+    @override
     def close(self) -> None:
         """Takes no more rows and blocks until all futures are done; idempotent."""
         with self._lock:
@@ -228,17 +230,6 @@ class BatchingSession:
             queue.close()
         if self._watch is not None:
             self._watch.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"BatchingSession({self._name!r}, {self._all_queues()!r})"

@@ -5,8 +5,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from typing_extensions import override
 
@@ -22,13 +21,14 @@ from servable_core.errors import (
     UnavailableError,
 )
 from servable_core.runtime.clock import Clock
+from servable_core.runtime.closeable import Closeable
 
 T = TypeVar("T", bound=BatchTask)
 
 _logger = logging.getLogger(__name__)
 
 
-class SharedBatchQueue(BatchScheduler[T], Generic[T]):
+class SharedBatchQueue(BatchScheduler[T], Closeable, Generic[T]):
     """What `SharedBatchScheduler.add_queue` returns; thread-safe.
 
     Callers wait in line, first come first served, while the queue has no room; meanwhile its open
@@ -110,6 +110,7 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
         with self._lock:
             self._queue.set_target_batch_size(num_rows)
 
+    @override
     def close(self) -> None:
         """Takes no more tasks and blocks until those it has are processed; idempotent.
 
@@ -122,17 +123,6 @@ class SharedBatchQueue(BatchScheduler[T], Generic[T]):
             for ticket in self._line:
                 ticket.notify()
         self._drain(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         with self._lock:

@@ -4,8 +4,9 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Generic, Self, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+from typing_extensions import override
 
 from servable_core.batching.batch import Batch, BatchTask
 from servable_core.batching.batch_former import BatchFormer
@@ -15,6 +16,7 @@ from servable_core.batching.shared_batch_queue import SharedBatchQueue
 from servable_core.batching.turn_policy import RankedRoundRobin, TurnPolicy
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.executor import start_thread
 
 T = TypeVar("T", bound=BatchTask)
@@ -49,7 +51,7 @@ class SharedBatchSchedulerOptions:
             )
 
 
-class SharedBatchScheduler(Generic[T]):
+class SharedBatchScheduler(Closeable, Generic[T]):
     """Owns batch threads and hands them batches of its queues; thread-safe.
 
     Each queue gets one batch per turn, however full it is, so none starves another of its rank;
@@ -156,6 +158,7 @@ class SharedBatchScheduler(Generic[T]):
             self._idle_threads.wake_locked(self._turns.due_secs)
         return True
 
+    @override
     def close(self) -> None:
         """Closes all queues, waits until their tasks are processed, and joins the threads; idempotent.
 
@@ -171,17 +174,6 @@ class SharedBatchScheduler(Generic[T]):
             self._idle_threads.wake_all_locked()
         for thread in self._threads:
             thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         with self._lock:

@@ -1,8 +1,7 @@
 """A queue together with the threads that serve it and nothing else."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from typing_extensions import override
 
@@ -10,11 +9,12 @@ from servable_core.batching.batch import BatchTask
 from servable_core.batching.batch_scheduler import BatchScheduler
 from servable_core.batching.shared_batch_queue import SharedBatchQueue
 from servable_core.batching.shared_batch_scheduler import SharedBatchScheduler
+from servable_core.runtime.closeable import Closeable
 
 T = TypeVar("T", bound=BatchTask)
 
 
-class SingleQueueScheduler(BatchScheduler[T], Generic[T]):
+class SingleQueueScheduler(BatchScheduler[T], Closeable, Generic[T]):
     """Base of schedulers that own their threads and have one queue.
 
     A context manager: leaving it closes it.
@@ -63,23 +63,13 @@ class SingleQueueScheduler(BatchScheduler[T], Generic[T]):
         """Processes one due batch on this thread; returns whether there was one."""
         return self._scheduler.step()
 
+    @override
     def close(self) -> None:
         """Takes no more tasks, waits until all are processed, and joins the threads; idempotent.
 
         Must not be called from `process_batch`.
         """
         self._scheduler.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._queue!r})"

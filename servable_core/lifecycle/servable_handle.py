@@ -2,16 +2,18 @@
 
 import warnings
 from collections.abc import Callable
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
+
+from typing_extensions import override
 
 from servable_core.errors import FailedPreconditionError
 from servable_core.lifecycle.servable_id import ServableId
+from servable_core.runtime.closeable import Closeable
 
 T = TypeVar("T")
 
 
-class ServableHandle(Generic[T]):
+class ServableHandle(Closeable, Generic[T]):
     """A context manager around a loaded servable; get one per request and close it soon.
 
     An open handle delays the unloading of its own servable, and of no other. `close` may be
@@ -55,6 +57,7 @@ class ServableHandle(Generic[T]):
         """Whether the servable has been released."""
         return not self._release_once
 
+    @override
     def close(self) -> None:
         """Releases the servable; further calls do nothing."""
         try:
@@ -64,17 +67,6 @@ class ServableHandle(Generic[T]):
         # Dropped before the release: an unload that follows must find no reference here.
         self._servable = None
         release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if self.is_closed:

@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from typing_extensions import override
 
 from servable_core.lifecycle.servable_data import ServableData
+from servable_core.runtime.closeable import Closeable
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -36,7 +36,7 @@ class Source(Protocol[T_co]):
         """Starts telling `target`; called at most once, before anything is emitted."""
 
 
-class Connection(Target[T], Generic[T]):
+class Connection(Target[T], Closeable, Generic[T]):
     """The joint between a source and a target, made by `connect`; thread-safe.
 
     Calls pass until `close`; later ones are dropped. When `close` returns, no call is inside
@@ -63,23 +63,13 @@ class Connection(Target[T], Generic[T]):
                 self._num_calls_inside -= 1
                 self._idle.notify_all()
 
+    @override
     def close(self) -> None:
         """Detaches the target; further calls do nothing."""
         with self._lock:
             self._is_closed = True
             while self._num_calls_inside:
                 self._idle.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def connect(source: Source[T], target: Target[T]) -> Connection[T]:

@@ -12,8 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -41,6 +40,7 @@ from servable_core.policies.aspired_version_policy import (
 from servable_core.policies.availability_preserving import AvailabilityPreservingPolicy
 from servable_core.runtime.alarm import Alarm
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.retry import RetryOptions
 from servable_core.runtime.step_thread import StepThread
@@ -81,7 +81,7 @@ class VersionOutcomes(Protocol):
         """Returns why a version has failed, unless another incarnation is on its way."""
 
 
-class AspiredVersionsManager(Manager, Target[Loader[Any]]):
+class AspiredVersionsManager(Manager, Target[Loader[Any]], Closeable):
     """The target at the end of a chain of sources; thread-safe.
 
     - The list of aspired versions of a servable is complete: what it leaves out is unloaded.
@@ -280,6 +280,7 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
             did_anything = True
         return did_anything
 
+    @override
     def close(self) -> None:
         """Unloads everything and returns when it is gone; further calls do nothing.
 
@@ -298,17 +299,6 @@ class AspiredVersionsManager(Manager, Target[Loader[Any]]):
         self._thread.stop()
         self._basic.close()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.statistics()})"

@@ -9,8 +9,7 @@ on executors, or inline. A thread steps whenever something has happened; nothing
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from typing_extensions import override
 
@@ -37,6 +36,7 @@ from servable_core.managers.servable_execution import ServableExecution
 from servable_core.managers.serving_map import ServingMap
 from servable_core.resources.resource_tracker import ResourceTracker
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.resizable_executor import ResizableExecutor
 from servable_core.runtime.step_thread import StepThread
@@ -48,7 +48,7 @@ def _do_nothing(*_args: object) -> None:
     """Stands for a callback that nobody gave."""
 
 
-class BasicManager(Manager):
+class BasicManager(Manager, Closeable):
     """Manages servables one by one, as told; thread-safe.
 
     The order of calls for one servable: `manage_servable`, `load_servable`, then it is obtainable,
@@ -271,6 +271,7 @@ class BasicManager(Manager):
         self._thread.wake()
         self._on_wake()
 
+    @override
     def close(self) -> None:
         """Unloads everything and returns when it is gone; further calls do nothing.
 
@@ -296,17 +297,6 @@ class BasicManager(Manager):
                     )
                 )
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.statistics()})"

@@ -12,8 +12,7 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from typing_extensions import override
 
@@ -38,6 +37,7 @@ from servable_core.managers.remembered_failures import RememberedFailures
 from servable_core.resources.resource_allocation import ResourceAllocation
 from servable_core.resources.resource_tracker import InsufficientResourcesError, ResourceTracker
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.retry import RetryOptions
 
@@ -91,7 +91,7 @@ class CachingManagerOptions(BasicManagerOptions):
             )
 
 
-class CachingManager(Manager):
+class CachingManager(Manager, Closeable):
     """Loads on demand within a capacity; thread-safe.
 
     - Concurrent requests for one servable load it once, and all get it. Different servables load
@@ -190,20 +190,10 @@ class CachingManager(Manager):
         """Performs every action that is possible now; needed only without a manage thread."""
         return self._basic.step()
 
+    @override
     def close(self) -> None:
         """Unloads everything; see `BasicManager.close`."""
         self._basic.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _load_and_get(self, request: ServableRequest, servable_type: type[T]) -> ServableHandle[T]:
         servable_id = ServableId(request.name, cast(int, request.version))

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from typing_extensions import override
 
 from servable_core.errors import (
     AbortedError,
@@ -19,6 +19,7 @@ from servable_core.lifecycle.servable_request import AutoVersionPolicy, Servable
 from servable_core.lifecycle.servable_state import ManagerState, ServableState
 from servable_core.managers.predicate_wait import wait_for
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.event_bus import EventAndTime, EventBus
 
 _States = Mapping[ServableId, ServableState]
@@ -54,7 +55,7 @@ class _Wait:
     future: "Future[StatesReached]"
 
 
-class ServableStateMonitor:
+class ServableStateMonitor(Closeable):
     """Subscribes to a bus; thread-safe. Make it before the manager publishes.
 
     A wait for a state ends as soon as the servable is at it or past it, whether that was before
@@ -204,20 +205,10 @@ class ServableStateMonitor:
         with self._lock:
             self._changed.notify_all()
 
+    @override
     def close(self) -> None:
         """Ends the subscription; what is known stays."""
         self._subscription.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _on_event(self, stamped: EventAndTime[ServableState]) -> None:
         with self._lock:

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
+
+from typing_extensions import override
 
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 
 E = TypeVar("E")
 
@@ -24,7 +26,7 @@ class EventAndTime(Generic[E]):
     wall_time_secs: float
 
 
-class Subscription(Generic[E]):
+class Subscription(Closeable, Generic[E]):
     """One subscriber's hold on a bus, ended by `close`; thread-safe.
 
     When `close` returns, the callback is not running any more and will not run again. Called
@@ -57,6 +59,7 @@ class Subscription(Generic[E]):
                 self._calling_threads.remove(thread)
                 self._idle.notify_all()
 
+    @override
     def close(self) -> None:
         """Ends the subscription; further calls only wait for a call that is still under way."""
         self._on_close()
@@ -67,17 +70,6 @@ class Subscription(Generic[E]):
                 return
             while self._calling_threads:
                 self._idle.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class EventBus(Generic[E]):

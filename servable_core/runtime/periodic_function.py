@@ -3,16 +3,17 @@
 import logging
 import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+
+from typing_extensions import override
 
 from servable_core.runtime.clock import Clock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.executor import start_thread
 
 _logger = logging.getLogger(__name__)
 
 
-class PeriodicFunction:
+class PeriodicFunction(Closeable):
     """Calls `function` at once, then at each time that it asks for; thread-safe.
 
     A call that raises is logged and tried again after `retry_secs`.
@@ -44,23 +45,13 @@ class PeriodicFunction:
             self._is_woken = True
             self._changed.notify_all()
 
+    @override
     def close(self) -> None:
         """Ends the thread, after a call that is under way; further calls do nothing."""
         with self._lock:
             self._is_closed = True
             self._changed.notify_all()
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         while self._wait_until(self._call()):

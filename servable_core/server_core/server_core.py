@@ -3,8 +3,9 @@
 import contextlib
 import threading
 from collections.abc import Callable, Collection
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
+
+from typing_extensions import override
 
 from servable_core.config.server_config import ModelConfig, ServerConfig
 from servable_core.errors import DeadlineExceededError, NotFoundError
@@ -15,6 +16,7 @@ from servable_core.lifecycle.servable_state import ServableState
 from servable_core.managers.aspired_versions_manager import AspiredVersionsManager
 from servable_core.policies.resource_preserving import ResourcePreservingPolicy
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.event_bus import EventBus
 from servable_core.runtime.file_system import FileSystem, LocalFileSystem
 from servable_core.servables.platform_registry import PlatformRegistry
@@ -45,7 +47,7 @@ from servable_core.server_core.version_labels import (
 T = TypeVar("T")
 
 
-class ServerCore:
+class ServerCore(Closeable):
     """Models that are loaded, followed and handed out; thread-safe.
 
     Look-ups take no lock. One that fails to load, or is missing, concerns its own model alone. A
@@ -230,6 +232,7 @@ class ServerCore:
         """
         self._reload(lambda config: without_model(config, name), timeout_secs)
 
+    @override
     def close(self) -> None:
         """Unloads everything, after the last handle of each; further calls do nothing.
 
@@ -237,17 +240,6 @@ class ServerCore:
             DeadlineExceededError: If handles are still open after the time allowed.
         """
         self._closing.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _create_feed(
         self, models: ServerConfig | PinnedModels, file_system: FileSystem

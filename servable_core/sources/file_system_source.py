@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from typing_extensions import override
 
@@ -19,6 +17,7 @@ from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.lifecycle.servable_data import ServableData
 from servable_core.lifecycle.source import Source, Target
 from servable_core.runtime.clock import Clock, SystemClock
+from servable_core.runtime.closeable import Closeable
 from servable_core.runtime.file_system import FileSystem, LocalFileSystem
 from servable_core.sources.base_path_listing import BasePathListing, list_base_path
 from servable_core.sources.base_path_poller import BasePathPoller
@@ -64,7 +63,7 @@ class FileSystemStoragePathSourceOptions:
             raise InvalidArgumentError(f"settle_secs must be 0 or more, got {self.settle_secs}")
 
 
-class FileSystemStoragePathSource(Source[str]):
+class FileSystemStoragePathSource(Source[str], Closeable):
     """Aspires to the complete versions below each servable's base path; thread-safe.
 
     Every poll tells the target the full list of every servable. A base path that is missing or
@@ -186,6 +185,7 @@ class FileSystemStoragePathSource(Source[str]):
         times = (watch.base_path_watch.rest_secs for watch in self._current_watches())
         return min((secs for secs in times if secs is not None), default=None)
 
+    @override
     def close(self) -> None:
         """Ends polling, after a call of the target that is under way; further calls do nothing.
 
@@ -195,17 +195,6 @@ class FileSystemStoragePathSource(Source[str]):
             poller = self._poller
         if poller is not None:
             poller.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _connected_target(self) -> Target[str]:
         with self._lock:
