@@ -52,7 +52,7 @@ def crossed(source: np.random.Generator, rows: int) -> np.ndarray:
     device = source.integers(0, NUM_DEVICES, rows)
     first = 1 + NUM_COUNTRIES + NUM_DEVICES
     columns = [1 + country, 1 + NUM_COUNTRIES + device, first + country * NUM_DEVICES + device]
-    return np.stack([np.zeros(rows, dtype=np.int64), *columns], axis=1)
+    return np.stack([np.zeros(rows, dtype=np.int64), *columns]).T  # as a slice catalog makes them
 
 
 def unrelated(sizes: tuple[int, ...], source: np.random.Generator, rows: int) -> np.ndarray:
@@ -60,7 +60,7 @@ def unrelated(sizes: tuple[int, ...], source: np.random.Generator, rows: int) ->
     columns = [
         first + source.integers(0, size, rows) for first, size in zip(firsts, sizes, strict=True)
     ]
-    return np.stack([np.zeros(rows, dtype=np.int64), *columns], axis=1)
+    return np.stack([np.zeros(rows, dtype=np.int64), *columns]).T
 
 
 def batch(source: np.random.Generator, slice_ids: np.ndarray, first: int) -> EvaluationBatch:
@@ -105,7 +105,7 @@ def bins_of(batches: list[EvaluationBatch]) -> list[np.ndarray]:
         ordered = to_ordered_bits(each.predictions[0])
         bins = to_bins(ordered, Scale.PROBABILITY, MANTISSA_BITS).astype(np.int64)
         for cells in cells_of([each]):
-            place = cells * 2 + each.labels.astype(np.int64)
+            place = cells * 2 + each.known_labels().astype(np.int64)
             found.append(place * num_bins(Scale.PROBABILITY, MANTISSA_BITS) + bins)
     return found
 

@@ -118,7 +118,11 @@ def check_beam_args(args: Sequence[str], raw_args: Sequence[str], own_flags: Seq
             raise InvalidArgumentError(
                 f"unknown flag {name}{hint} (flags that only a runner knows stand after `--`)"
             )
-    parser.parse_known_args([*args, *raw_args])
+    parsed, _ = parser.parse_known_args([*args, *raw_args])
+    if parsed.direct_num_workers is not None and parsed.direct_num_workers < 0:
+        raise InvalidArgumentError(
+            f"--direct_num_workers must be 0 (one for each core) or more, got {parsed.direct_num_workers}"
+        )
     _check_runner(flag_value([*args, *raw_args], "runner"))
 
 

@@ -150,6 +150,7 @@ def _precompute_options(args: list[str]) -> Any:
     known, beam_args = _split(parser, args)
     from pipelines.flag_values import flatten_lists, take_execution
     from pipelines.options import PrecomputeOptions
+    from pipelines.program import program_words
     from transforms.lineage import command_line
 
     execution = take_execution(known)
@@ -159,6 +160,7 @@ def _precompute_options(args: list[str]) -> Any:
         execution=execution,
         beam_args=tuple(beam_args),
         command_line=command_line(["run_pipeline.py", "precompute", *args]),
+        program=program_words(sys.orig_argv, ["precompute", *args]),
     )
 
 

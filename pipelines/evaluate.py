@@ -13,7 +13,7 @@ from pipelines.evaluation_directory import (
     clear_evaluation_scratch,
 )
 from pipelines.evaluation_outcome import EvaluationOutcome, tell_outcome
-from pipelines.interruption import stop_on_signals
+from pipelines.interruption import stop_from_thread, stop_on_signals
 from pipelines.job_run import (
     STOP_SIBLINGS_SECS,
     JobFailedError,
@@ -22,7 +22,8 @@ from pipelines.job_run import (
     quiet_libraries,
 )
 from pipelines.model_preparation import prepare_models
-from pipelines.output_directory import check_apart, check_plan_apart, locked
+from pipelines.output_directory import check_apart, check_plan_apart
+from pipelines.output_lock import OutputLock, locked
 from pipelines.prepared_evaluation import Prepared
 from pipelines.report.number_format import counted
 from pipelines.saved_preparation import prepare_saved
@@ -38,7 +39,7 @@ from transforms.plan_files import write_plan
 from transforms.storage import delete_tree
 from transforms.worker_core import worker_cores
 
-_MANY_SLICES = 1000  # whose metrics take some ten seconds
+_MANY_SLICES = 3000  # whose metrics take some ten seconds
 _LAST_WORDS = "nothing was concluded; start anew with the same command"
 
 
@@ -64,9 +65,9 @@ def run(options: EvaluateOptions, clock: Clock | None = None) -> EvaluationOutco
         prepared = _prepared(options)
         if options.aa:
             prepared = _with_noise_floor(prepared, options, clock)
-        with _claimed(options, prepared, clock):
+        with _claimed(options, prepared, clock) as lock:
             launched_secs = clock.now()
-            _launch(options, runner, prepared, clock)
+            _launch(options, runner, prepared, lock, clock)
             unit_secs = clock.now() - launched_secs
             saved = read_states(output)
             try:
@@ -107,22 +108,27 @@ def _with_noise_floor(prepared: Prepared, options: EvaluateOptions, clock: Clock
 
 
 @contextmanager
-def _claimed(options: EvaluateOptions, prepared: Prepared, clock: Clock) -> Iterator[None]:
+def _claimed(options: EvaluateOptions, prepared: Prepared, clock: Clock) -> Iterator[OutputLock]:
     """Holds the lock on the output directory during the body, what was there before cleared."""
     output, scratch = options.output_path, options.scratch_path
-    with locked(scratch, take_over=options.take_over, clock=clock):
+    with locked(scratch, take_over=options.take_over, clock=clock) as lock:
         try:
             check_evaluation_directory(output, options.if_exists)
             clear_evaluation(output)
             if prepared.plan is not None:
                 write_plan(prepared.plan, scratch)
-            yield
-        finally:  # still locked: it is nobody else's
-            clear_evaluation_scratch(output)
+            yield lock
+        finally:
+            if not lock.is_lost:  # else it is another job's by now
+                clear_evaluation_scratch(output)
 
 
 def _launch(
-    options: EvaluateOptions, runner: RunnerChoice, prepared: Prepared, clock: Clock
+    options: EvaluateOptions,
+    runner: RunnerChoice,
+    prepared: Prepared,
+    lock: OutputLock,
+    clock: Clock,
 ) -> None:
     from pipelines.launch import run_evaluation
 
@@ -140,6 +146,7 @@ def _launch(
             stop_on_signals(
                 state.abort, workers_are_here=runner.is_in_process, last_words=_LAST_WORDS
             ),
+            lock.stopping(stop_from_thread(state.abort, workers_are_here=runner.is_in_process)),
             quiet_libraries(enabled=not options.verbose),
             reporter,
         ):
@@ -188,10 +195,19 @@ def _check_any_rows(saved: SavedEvaluation) -> None:
     counts = _row_counts(saved)
     if counts["valid_rows"]:
         return
-    wrong = [f"{name} {number:,}" for name, number in counts.items() if name != "rows" and number]
+    faults = [name for name, number in counts.items() if name != "rows" and number]
+    wrong = ", ".join(_fault(saved, name) for name in faults)
     raise JobFailedError(
-        f"none of the {counts['rows']:,} rows could be evaluated ({', '.join(wrong)}): check the label, the weight and the predictions"
+        f"none of the {counts['rows']:,} rows could be evaluated ({wrong}): check the label, the weight and the predictions"
     )
+
+
+def _fault(saved: SavedEvaluation, name: str) -> str:
+    """Returns a count of all rows, and of which version, if others have less."""
+    found = [each[name] for each in saved.evaluation().row_counts(saved.states, slice_id=0)]
+    most = max(found)
+    version = "" if min(found) == most else f" of version {saved.setup.versions[found.index(most)]}"
+    return f"{name} {most:,}{version}"
 
 
 def _row_counts(saved: SavedEvaluation) -> dict[str, int]:

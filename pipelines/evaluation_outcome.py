@@ -10,6 +10,7 @@ from pipelines.report.report_files import write_reports
 from pipelines.report.terminal import evaluation_summary
 from servable_core.runtime.clock import Clock
 from transforms.evaluation.finalise import evaluation_results
+from transforms.evaluation.formula_digest import formula_digest
 from transforms.evaluation.gate import decide
 from transforms.evaluation.gate_config import GateConfig
 from transforms.evaluation.metric_tables import write_metrics
@@ -74,6 +75,7 @@ def tell_outcome(
         saved.setup.confidence_level,
         saved.facts,
         states_sha256=saved.sha256,
+        formulas_sha256=formula_digest(saved.setup.metrics),
     )
     verdict = None
     if gate is not None:

@@ -21,9 +21,12 @@ def read_whole(path: str, what: str) -> str:
 
     Raises:
         NotFoundError: There is no such file.
-        InvalidArgumentError: It is not UTF-8.
+        InvalidArgumentError: It is a directory, or is not UTF-8.
     """
-    content = read_bytes(path)
+    try:
+        content = read_bytes(path)
+    except IsADirectoryError as error:
+        raise InvalidArgumentError(f"{path} is a directory; expected a {what}") from error
     if content is None:
         raise NotFoundError(f"there is no {what} at {path}")
     try:

@@ -13,7 +13,6 @@ from pipelines.model_survey import (
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec
 from servable_core.server_core import VersionStatus
-from servable_core.sources.version_selection import parse_version_policy
 from transforms.heads import find_heads
 from transforms.model_versions import list_versions, model_name_of, select_directories
 from transforms.storage import absolute_path
@@ -31,9 +30,9 @@ def inspect(options: InspectOptions) -> str:
             "--model_base_path is missing: the directory with the model's versions"
         )
     base_path = absolute_path(options.model_base_path)
-    policy = parse_version_policy(options.model_version or "all")
     present = list_versions(base_path)
-    paths = {v: each.path for v, each in select_directories(present, base_path, policy).items()}
+    selected = select_directories(present, base_path, options.versions)
+    paths = {version: each.path for version, each in selected.items()}
     data = inspected_data(options)
     survey = survey_versions(model_name_of(base_path), paths)
     if data is not None:

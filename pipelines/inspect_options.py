@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from servable_core.errors import InvalidArgumentError
+from servable_core.sources.version_selection import VersionPolicy, parse_version_policy
 from transforms.input_map import parse_input_map, parse_pad_values
+from transforms.inputs import check_input_format
 from transforms.nulls import parse_null_policy
 from transforms.padding import parse_length_ladder
 
@@ -43,7 +46,26 @@ class InspectOptions:
     length_ladder: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        self.versions  # noqa: B018 - checks them
+        check_input_format(self.input_format)
         parse_input_map(self.input_map)
         parse_null_policy(self.on_null)
         parse_pad_values(self.pad_values)
         parse_length_ladder(self.length_ladder)
+        self._check_input()
+
+    def _check_input(self) -> None:
+        names = ("input_format", "input_map", "preprocess", "pad_values", "length_ladder")
+        given = [name for name in names if getattr(self, name)]
+        if given and not self.input:
+            raise InvalidArgumentError(
+                f"--{given[0]} says how data are bound, and there are none: give --input, too"
+            )
+
+    @property
+    def versions(self) -> VersionPolicy:
+        """Which versions to show."""
+        try:
+            return parse_version_policy(self.model_version or "all")
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"--model_version: {error}") from error

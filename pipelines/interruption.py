@@ -70,6 +70,21 @@ def stop_on_signals(
     return _watched(abort, last_words) if workers_are_here else _handled(_interrupt)
 
 
+def stop_from_thread(abort: AbortToken, *, workers_are_here: bool) -> Callable[[str], None]:
+    """Returns what stops the job for a reason other than a signal, called from any thread.
+
+    To be called within `stop_on_signals`: where workers are elsewhere, it takes the same way.
+    """
+    if workers_are_here or not _is_main_thread():
+        return abort.set
+
+    def interrupt(reason: str) -> None:
+        abort.set(reason)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    return interrupt
+
+
 def _is_main_thread() -> bool:
     """Whether signals are ours; elsewhere whoever embeds us handles them."""
     return threading.current_thread() is threading.main_thread()

@@ -117,6 +117,8 @@ def decide_measured(
     class_names = _class_names(config, choice, first, versions)
     if label_type is not None:
         check_label(task, label_type, class_names)
+    row_key = (SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN) if key is None else tuple(key)
+    example_key = row_key[0] if len(row_key) == 1 else None
     setup = EvaluationSetup(
         model_name=model_name,
         versions=versions,
@@ -127,6 +129,7 @@ def decide_measured(
         is_labelled=label is not None,
         is_weighted=config.weight is not None,
         is_clustered=config.cluster_key is not None,
+        has_example_key=example_key not in (None, config.cluster_key),
         label_centre=_label_centre(task, first.columns, label),
         thresholds=config.thresholds,
         top_k=config.top_k,
@@ -138,14 +141,13 @@ def decide_measured(
         max_top_rows=config.max_top_rows,
         metrics=config.metrics,
     )
-    row_key = (SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN) if key is None else tuple(key)
     columns = EvaluationColumns(
         prediction=choice.prediction,
         classes=choice.classes,
         class_names=class_names,
         label=label,
         weight=config.weight,
-        example_key=row_key[0] if len(row_key) == 1 else None,
+        example_key=example_key,
         cluster_key=config.cluster_key,
         versions=tuple(map(str, versions)),
     )

@@ -11,13 +11,14 @@ from pipelines.content_flags import (
     flag_words,
     recorded_value,
 )
+from pipelines.program import DOCUMENTED_PROGRAM
 from servable_core.errors import FailedPreconditionError, InvalidArgumentError
 from servable_core.sources.version_selection import VersionPolicy, parse_version_policy
 from transforms.batching_options import batching_parameters
 from transforms.execution import AUTO, ExecutionOptions
 from transforms.heads import head_names
 from transforms.input_map import parse_input_map, parse_pad_values, parse_renames
-from transforms.inputs import FORMATS
+from transforms.inputs import check_input_format
 from transforms.methods import check_method
 from transforms.model_config import ModelSelection
 from transforms.nulls import OnNull, parse_null_policy
@@ -83,6 +84,7 @@ class PrecomputeOptions:
         execution: How workers run.
         beam_args: Arguments for Beam.
         command_line: The command that these options come from, for the manifest.
+        program: The words that start this program.
     """
 
     output: str
@@ -126,6 +128,7 @@ class PrecomputeOptions:
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
     beam_args: tuple[str, ...] = ()
     command_line: str = ""
+    program: tuple[str, ...] = DOCUMENTED_PROGRAM
 
     def __post_init__(self) -> None:
         if not self.output:
@@ -134,10 +137,7 @@ class PrecomputeOptions:
             raise InvalidArgumentError(
                 f"--if_exists must be one of {', '.join(IF_EXISTS)}, got {self.if_exists!r}"
             )
-        if self.input_format not in (None, *FORMATS):
-            raise InvalidArgumentError(
-                f"--input_format must be one of {', '.join(FORMATS)}, got {self.input_format!r}"
-            )
+        check_input_format(self.input_format)
         if self.limit is not None and self.limit < 1:
             raise InvalidArgumentError(f"--limit must be 1 or more, got {self.limit}")
         if self.sample is not None:
@@ -167,7 +167,7 @@ class PrecomputeOptions:
     @property
     def how_to_resume(self) -> str:
         """Returns the words that end a job which is not done: the command that continues it."""
-        words = ["python", "run_pipeline.py", "precompute", f"--output={self.output_path}"]
+        words = [*self.program, "precompute", f"--output={self.output_path}"]
         words.append("--if_exists=resume")
         words += [f"--{name}={value}" for name, value in self._given_execution().items()]
         beam_args = ["--", *self.beam_args] if self.beam_args else []

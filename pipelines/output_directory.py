@@ -1,28 +1,21 @@
-"""The state of an output directory, and the right to write to it."""
+"""The state of an output directory: whether it may be written, and what is cleared before."""
 
-import contextlib
-import fcntl
-import json
 import os
 import re
-import socket
-import threading
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.output_lock import LOCK_FILE
+from pipelines.remote_lock import CLAIM_NAME
 from servable_core.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
     InvalidArgumentError,
-    UnavailableError,
 )
-from servable_core.runtime.clock import Clock
-from servable_core.runtime.executor import start_thread
 from transforms.dead_letters import DEAD_LETTERS_DIRECTORY
 from transforms.failures import ERRORS_DIRECTORY
 from transforms.finalize import MANIFEST_FILE, SUCCESS_FILE, version_directories
+from transforms.local_glob import glob_expression
 from transforms.plan import Plan
 from transforms.plan_files import PLAN_DIRECTORY, PLAN_FILE, read_plan
 from transforms.receipts import UNITS_DIRECTORY
@@ -37,15 +30,13 @@ from transforms.storage import (
     has_glob_signs,
     is_local,
     read_bytes,
-    write_bytes,
 )
 
-_LOCK_FILE = f"{PLAN_DIRECTORY}/lock"
-_HEARTBEAT_SECS = 30.0
-_STALE_SECS = 180.0
 _PLAN_TABLES = ("inputs.parquet", "units.parquet")
 _LEFT_BY_PLANNING = {  # what a job that was killed before it had a plan leaves, by directory
-    PLAN_DIRECTORY: re.compile("|".join(re.escape(each) for each in ("lock", *_PLAN_TABLES))),
+    PLAN_DIRECTORY: re.compile(
+        "|".join([*map(re.escape, (LOCK_FILE, *_PLAN_TABLES)), CLAIM_NAME.pattern])
+    ),
     TEMPORARY_DIRECTORY: TEMPORARY_NAME,
 }
 
@@ -97,11 +88,8 @@ def _place_of(path: str) -> str:
 
 
 def _check_glob_leaves_out(pattern: str, output: str, plan: Plan) -> None:
-    from apache_beam.io.filesystem import FileSystem
-
     part = f"{output}/{version_directories(plan)[0]}/part.parquet"
-    expression = FileSystem.translate_pattern(absolute_path(pattern))
-    if has_glob_signs(pattern) and re.match(expression, part):
+    if has_glob_signs(pattern) and glob_expression(absolute_path(pattern)).fullmatch(part):
         raise InvalidArgumentError(
             f"--input and --output overlap: the glob --input={pattern} matches what would be written to --output={output}, so a later job would read these results as rows; choose an output directory elsewhere, or a glob that leaves it out"
         )
@@ -256,120 +244,3 @@ def clear_scratch(output: str) -> None:
     """Deletes what a killed run left half-written, and its error reports."""
     discard_tree(f"{output}/{TEMPORARY_DIRECTORY}")
     delete_tree(f"{output}/{ERRORS_DIRECTORY}")
-
-
-@contextmanager
-def locked(output: str, *, take_over: bool, clock: Clock) -> Iterator[None]:
-    """Holds the one right to write to `output` during the body.
-
-    Local directories are locked by the operating system, so a killed job's lock is gone with it.
-    Elsewhere a record is refreshed while the job is launched; one that has not been refreshed for
-    three minutes is taken.
-
-    Raises:
-        UnavailableError: Another job holds it.
-        InvalidArgumentError: The directory cannot be written.
-    """
-    try:
-        with _local_lock(output) if is_local(output) else _remote_lock(output, take_over, clock):
-            yield
-    except PermissionError as error:
-        raise InvalidArgumentError(f"--output={output} cannot be written: {error}") from error
-
-
-@contextmanager
-def _local_lock(output: str) -> Iterator[None]:
-    path = Path(output) / _LOCK_FILE
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+")
-    except OSError as error:
-        raise InvalidArgumentError(f"--output={output} cannot be written: {error}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.seek(0)
-            raise UnavailableError(
-                f"--output={output} is being written by another job ({stream.read().strip() or 'of unknown owner'}); wait for it, or choose another directory"
-            ) from error
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        stream.flush()
-        yield
-
-
-@contextmanager
-def _remote_lock(output: str, take_over: bool, clock: Clock) -> Iterator[None]:
-    path = f"{output}/{_LOCK_FILE}"
-    owner = f"process {os.getpid()} on {socket.gethostname()} ({uuid.uuid4().hex[:8]})"
-    content = read_bytes(path)
-    if content is not None and not take_over:
-        holder, refreshed_secs = _lock_record(path, content)
-        age_secs = clock.wall_time() - refreshed_secs
-        if age_secs < _STALE_SECS:
-            raise UnavailableError(
-                f"--output={output} is being written by {holder}, last seen {age_secs:.0f} s ago; wait for it, or give --take_over if it is gone for sure"
-            )
-    heartbeat = _Heartbeat(output, path, owner, clock)
-    try:
-        yield
-    finally:
-        heartbeat.stop()
-
-
-def _lock_record(path: str, content: bytes) -> tuple[str, float]:
-    """Returns who holds a lock, and when it was refreshed.
-
-    Raises:
-        UnavailableError: It is no such record.
-    """
-    try:
-        record = json.loads(content)
-        return str(record["owner"]), float(record["refreshed_secs"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise UnavailableError(
-            f"{path} does not tell whose lock it is; give --take_over if no other job writes there"
-        ) from error
-
-
-class _Heartbeat:
-    """Refreshes a lock record from a thread until it is stopped; then the record goes.
-
-    A record that another launcher has taken over is left to it.
-    """
-
-    def __init__(self, output: str, path: str, owner: str, clock: Clock) -> None:
-        self._output, self._path, self._owner, self._clock = output, path, owner, clock
-        self._changed = threading.Condition()
-        self._stopped = False  # Guarded by _changed.
-        self._write()
-        self._thread = start_thread(self._run, name="output_lock_heartbeat")
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        self._thread.join()
-        with contextlib.suppress(Exception):  # a stale record is taken over anyway
-            if self._is_ours():
-                delete_file(self._path)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                if not self._stopped:
-                    self._clock.wait(self._changed, _HEARTBEAT_SECS)
-                if self._stopped:
-                    return
-            with contextlib.suppress(Exception):  # the store may be back before the record is stale
-                if self._is_ours():
-                    self._write()
-
-    def _is_ours(self) -> bool:
-        content = read_bytes(self._path)
-        return content is None or _lock_record(self._path, content)[0] == self._owner
-
-    def _write(self) -> None:
-        record = {"owner": self._owner, "refreshed_secs": self._clock.wall_time()}
-        write_bytes(self._output, self._path, json.dumps(record).encode())

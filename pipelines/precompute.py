@@ -9,12 +9,11 @@ from typing import Any
 from pipelines.batching_summary import batching_lines, mean_batch_rows
 from pipelines.beam_options import RunnerChoice, choose_runner
 from pipelines.console import Progress, ProgressReporter, say
-from pipelines.interruption import stop_on_signals
+from pipelines.interruption import stop_from_thread, stop_on_signals
 from pipelines.job_run import (
     STOP_SIBLINGS_SECS,
     JobFailedError,
     explain_failure,
-    load_libraries,
     quiet_libraries,
 )
 from pipelines.options import PrecomputeOptions
@@ -26,9 +25,10 @@ from pipelines.output_directory import (
     clear_scratch,
     declare_unfinished,
     is_complete,
-    locked,
 )
+from pipelines.output_lock import OutputLock, locked
 from pipelines.run_summary import bytes_line, failure_lines, load_words, time_lines
+from pipelines.start_up import loaded_beside_beam, start_tensorflow
 from servable_core.errors import AbortedError, FailedPreconditionError
 from servable_core.runtime.clock import Clock, SystemClock
 from servable_core.runtime.file_system import FileInfo
@@ -73,7 +73,7 @@ def run(options: PrecomputeOptions, clock: Clock | None = None) -> RunReport:
 
     Raises:
         ServableCoreError: Something is wrong with the request; nothing was started.
-        JobFailedError: A unit failed.
+        JobFailedError: A unit failed, or another job has taken the output directory over.
         AbortedError: A signal stopped the job.
     """
     clock = clock or SystemClock()
@@ -81,13 +81,13 @@ def run(options: PrecomputeOptions, clock: Clock | None = None) -> RunReport:
     runner = choose_runner(options.beam_args)
     output = options.output_path
     try:
-        with _planned(options, runner, clock) as plan:
+        with _planned(options, runner, clock) as (plan, lock):
             clear_scratch(output)
             if is_complete(output) and _num_done(plan, output) == len(plan.units):
                 say(f"the job in {output} is complete already")
             else:
                 declare_unfinished(output)
-                _launch(options, runner, plan, clock)
+                _launch(options, runner, plan, lock, clock)
             return _report(plan, output, clock.now() - started_secs)
     finally:
         worker_cores.close_idle()
@@ -107,7 +107,7 @@ def write_template(options: PrecomputeOptions, clock: Clock | None = None) -> st
         JobFailedError: The plan is written, the template is not.
     """
     runner = choose_runner(options.beam_args)
-    with _planned(options, runner, clock or SystemClock()) as plan:
+    with _planned(options, runner, clock or SystemClock()) as (plan, _):
         try:
             with quiet_libraries(enabled=not options.verbose):
                 _run_pipeline(options, runner)
@@ -122,12 +122,14 @@ def write_template(options: PrecomputeOptions, clock: Clock | None = None) -> st
 
 
 @contextmanager
-def _planned(options: PrecomputeOptions, runner: RunnerChoice, clock: Clock) -> Iterator[Plan]:
+def _planned(
+    options: PrecomputeOptions, runner: RunnerChoice, clock: Clock
+) -> Iterator[tuple[Plan, OutputLock]]:
     """Holds the lock on the output directory during the body, its plan resumed or written anew."""
     output = options.output_path
     check_apart(output, options.input or (), options.model_base_path)
     resumed = check_usable(output, options.if_exists)
-    load_libraries()
+    start_tensorflow()
     if resumed is not None:
         options.check_resumes(resumed)
         _check_unchanged(resumed)
@@ -136,8 +138,8 @@ def _planned(options: PrecomputeOptions, runner: RunnerChoice, clock: Clock) -> 
         plan = make_plan(options.plan_request(), options.execution)
         check_plan_apart(output, plan, options.input or ())
     with (
-        _loaded_models(options, runner, plan),
-        locked(output, take_over=options.take_over, clock=clock),
+        loaded_beside_beam(_loaded_models(options, runner, plan)),
+        locked(output, take_over=options.take_over, clock=clock) as lock,
     ):
         if check_usable(output, options.if_exists) != resumed:
             raise FailedPreconditionError(
@@ -146,7 +148,7 @@ def _planned(options: PrecomputeOptions, runner: RunnerChoice, clock: Clock) -> 
         if resumed is None:
             clear(output)
             plan = write_plan(plan, output)
-        yield plan
+        yield plan, lock
 
 
 def _loaded_models(
@@ -182,7 +184,9 @@ def _check_same_file(planned: InputFile, file: FileInfo | None) -> None:
         )
 
 
-def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock: Clock) -> None:
+def _launch(
+    options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, lock: OutputLock, clock: Clock
+) -> None:
     output = options.output_path
     state = start_job_state(output)
     reader = _receipt_reader(plan, output)
@@ -197,6 +201,7 @@ def _launch(options: PrecomputeOptions, runner: RunnerChoice, plan: Plan, clock:
                 workers_are_here=runner.is_in_process,
                 last_words=f"what was committed is safe; {options.how_to_resume}",
             ),
+            lock.stopping(stop_from_thread(state.abort, workers_are_here=runner.is_in_process)),
             quiet_libraries(enabled=not options.verbose),
             ProgressReporter(read_progress, clock),
         ):

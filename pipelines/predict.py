@@ -111,7 +111,7 @@ def predict(
                     to_tensors(InputBatch(columns=sample), binding),
                     lambda inputs: core.predict(model.pinned, signature_name, inputs, outputs),
                 ),
-                is_ragged=any(each.is_padded for each in binding.inputs),
+                is_ragged=any(each.is_ragged for each in binding.inputs),
             )
         )
         most = max_rows(core.batching_parameters(model.pinned))

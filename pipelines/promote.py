@@ -101,7 +101,9 @@ def run(options: PromoteOptions) -> list[str]:
 
 
 def _candidate(verdict: Verdict, options: PromoteOptions) -> CandidateVerdict:
-    judged = ", ".join(f"{each.version} ({each.status.value})" for each in verdict.candidates)
+    judged = ", ".join(
+        f"version {each.version} ({each.status.value})" for each in verdict.candidates
+    )
     if options.candidate is None:
         if len(verdict.candidates) != 1:
             raise InvalidArgumentError(

@@ -13,6 +13,7 @@ from pipelines.prepared_evaluation import (
     no_rows,
 )
 from servable_core.errors import InvalidArgumentError
+from transforms.binding import closest
 from transforms.evaluation.evaluation_config import EvaluationConfig
 from transforms.evaluation.predicted_rows import PredictedRows
 from transforms.evaluation.saved_predictions import (
@@ -78,7 +79,7 @@ def _check_saved_columns(config: EvaluationConfig, saved: SavedPredictions) -> N
     for column in config.columns:
         if column not in names:
             raise InvalidArgumentError(
-                f"the predictions of version {saved.baseline.version} have no column {column!r}, which the evaluation names; precompute them with --passthrough={column} (they have {', '.join(names)})"
+                f"the predictions of version {saved.baseline.version} have no column {column!r}, which the evaluation names; precompute them with --passthrough={column}{closest(column, names)}"
             )
 
 

@@ -5,7 +5,6 @@ Pure: a signature and an Arrow schema in, a `Binding` or one message about all t
 """
 
 import difflib
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,10 +12,14 @@ import pyarrow as pa
 
 from servable_core.batching.padding import Derivation
 from servable_core.errors import InvalidArgumentError
-from servable_core.servables.signature import SignatureSpec, TensorSpec
+from servable_core.servables.signature import Encoding, SignatureSpec, TensorSpec, format_shape
 from transforms.casts import Cast, cast_between
-from transforms.input_batch import RECORD_COLUMN
-from transforms.input_map import ColumnSource, padded_columns
+from transforms.formats.example_bytes import to_examples
+from transforms.input_batch import RECORD_COLUMN, SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
+from transforms.input_map import ALL_COLUMNS, ColumnSource, padded_columns
+from transforms.row_shapes import fit_list, fit_row, list_length, row_words, value_type
+
+_MAX_SHOWN = 100  # characters of a name in a message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +33,7 @@ class BoundInput:
         cast: Conversion of the values.
         is_padded: Whether its rows have different lengths, and are padded when batches are made.
         derivation: What of the column is fed, if not its values: made when the column is padded.
+        as_example: Whether the columns are encoded, as a serialized Example for each row.
     """
 
     tensor: TensorSpec
@@ -38,11 +42,18 @@ class BoundInput:
     cast: Cast
     is_padded: bool = False
     derivation: Derivation | None = None
+    as_example: bool = False
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether batches of it have rows of different lengths, which the model takes so or padded."""
+        return self.is_padded or not self.tensor.is_dense
 
     @property
     def takes_lists(self) -> bool:
         """Whether a row of it is the list that a column has there, padded or not."""
-        return self.derivation is None and len(self.columns) == 1 and len(self.row_shape) > 0
+        is_values = self.derivation is None and self.tensor.is_dense
+        return is_values and len(self.columns) == 1 and len(self.row_shape) > 0
 
     @property
     def takes_records(self) -> bool:
@@ -53,6 +64,8 @@ class BoundInput:
         source = "serialized Examples" if self.takes_records else ", ".join(self.columns)
         if self.derivation is not None:
             source = f"{self.derivation.value}({source})"
+        if self.as_example:
+            source = f"example({source})"
         notes = [str(self.cast)] if str(self.cast) else []
         notes += ["padded"] if self.is_padded else []
         note = f" ({', '.join(notes)})" if notes else ""
@@ -159,7 +172,8 @@ def try_bind(
 
 def _padded(bound: BoundInput, wanted: Collection[str], *, pads_all: bool) -> BoundInput:
     """Marks an input of varying length as padded, if that was asked for."""
-    varies = bound.derivation is None and bound.row_shape[:1] == (-1,)
+    is_values = bound.derivation is None and bound.tensor.is_dense
+    varies = is_values and bound.row_shape[:1] == (-1,)
     if varies and (pads_all or bound.columns[0] in wanted):
         return replace(bound, is_padded=True)
     return bound
@@ -187,7 +201,7 @@ def _bind_input(
     only_input: bool,
 ) -> BoundInput | str:
     if tensor.dtype == "composite":
-        return f"input {tensor.name!r} is ragged or sparse, which cannot be fed yet"
+        return _unfeedable(tensor)
     if tensor.shape == ():
         return f"input {tensor.name!r} is a scalar without a batch dimension: it cannot be fed rows"
     source = source or _source_by_name(tensor, schema, has_records=has_records)
@@ -195,11 +209,19 @@ def _bind_input(
         return _unbound(tensor, schema, only_input=only_input)
     if source.columns == (RECORD_COLUMN,):
         return _bind_records(tensor, has_records=has_records)
+    if source.columns == (ALL_COLUMNS,) and source.as_example:
+        source = replace(source, columns=_data_columns(schema))
     missing = [name for name in source.columns if name not in schema.names]
     if missing:
         hints = "; ".join(f"{name!r}{closest(name, schema.names)}" for name in missing)
         return f"input {tensor}: --input_map names a column that the data do not have: {hints}"
     return _bind_columns(tensor, source, schema)
+
+
+def _data_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """Returns the columns that the data have, without those that tell where a row comes from."""
+    added = (SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN)
+    return tuple(name for name in schema.names if name not in added)
 
 
 def _source_by_name(
@@ -215,7 +237,8 @@ def _source_by_name(
 def _bind_derived(tensor: TensorSpec, column: str, derivation: Derivation) -> BoundInput | str:
     is_mask = derivation is Derivation.MASK
     expected: tuple[None, ...] = (None, None) if is_mask else (None,)
-    if tensor.shape not in (None, expected) or tensor.dtype in ("string", "composite"):
+    has_shape = tensor.is_dense and tensor.shape in (None, expected)
+    if not has_shape or tensor.dtype in ("string", "composite"):
         shape = "[None, None]" if is_mask else "[None]"
         return f"input {tensor} cannot be {derivation.value}({column}), which is {shape} of bool, integers or floats"
     return BoundInput(
@@ -233,84 +256,86 @@ def _is_string_vector(tensor: TensorSpec) -> bool:
 
 def _bind_records(tensor: TensorSpec, *, has_records: bool) -> BoundInput | str:
     if not has_records:
-        return f"input {tensor}: serialized Examples come from TFRecord input only"
+        return f"input {tensor}: the data are no serialized Examples; have them made, with --input_map={tensor.name}=example(*)"
     if not _is_string_vector(tensor):
         return f"input {tensor} cannot be fed serialized Examples, which are string [None]"
     return BoundInput(tensor=tensor, columns=(RECORD_COLUMN,), row_shape=(), cast=Cast.SAME)
 
 
-def _bind_columns(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -> BoundInput | str:
+def _bind_example(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -> BoundInput | str:
+    if not _is_string_vector(tensor):
+        return f"input {tensor} cannot be fed serialized Examples, which are string [None]"
+    twice = [name for name in source.columns if schema.names.count(name) > 1]
+    if twice:
+        return f"input {tensor}: the data have several columns called {twice[0]!r}; rename them"
+    fields = pa.schema([schema.field(name) for name in source.columns])
+    try:
+        to_examples(pa.RecordBatch.from_pylist([], fields))  # each type is one that Examples have
+    except InvalidArgumentError as error:
+        problem = str(error).partition(";")[0]  # what it says to do is meant for outputs
+        return f"input {tensor}: {problem}; name the columns to encode, with --input_map={tensor.name}=example(COLUMN,COLUMN)"
+    return BoundInput(
+        tensor=tensor, columns=source.columns, row_shape=(), cast=Cast.SAME, as_example=True
+    )
+
+
+def _bind_computed(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -> BoundInput | str:
+    """Binds what is made of columns, rather than their values."""
     if source.derivation is not None:
         return _bind_derived(tensor, source.columns[0], source.derivation)
+    return _bind_example(tensor, source, schema)
+
+
+def _bind_columns(tensor: TensorSpec, source: ColumnSource, schema: pa.Schema) -> BoundInput | str:
+    if source.derivation is not None or source.as_example:
+        return _bind_computed(tensor, source, schema)
     twice = [name for name in source.columns if schema.names.count(name) > 1]
     if twice:
         return f"input {tensor}: the data have several columns called {twice[0]!r}; rename them"
     fields = [schema.field(name) for name in source.columns]
-    value_types = {_value_type(field.type) for field in fields}
+    value_types = {value_type(each.type) for each in fields}
     described = ", ".join(f"{field.name} ({field.type})" for field in fields)
-    if source.stacked and any(_list_length(field.type) is not None for field in fields):
+    if source.stacked and any(list_length(field.type) is not None for field in fields):
         return f"input {tensor}: only scalar columns can be stacked, got {described}"
-    casts = {value_type: cast_between(value_type, tensor.dtype) for value_type in value_types}
+    casts = {each: cast_between(each, tensor.dtype) for each in value_types}
     impossible = [str(each) for each, cast in casts.items() if cast is None]
     if impossible:
         return f"input {tensor} cannot take {described}: there is no cast from {', '.join(impossible)} to {tensor.dtype} that keeps the values; convert with --preprocess"
-    length = len(fields) if source.stacked else _list_length(fields[0].type)
-    row_shape = _fit_row(tensor.shape, length)
+    length = len(fields) if source.stacked else list_length(fields[0].type)
+    if tensor.is_dense:
+        row_shape = fit_row(tensor.shape, length)
+    else:
+        row_shape = None if source.stacked else fit_list(tensor, fields[0].type)
     if row_shape is None:
-        return f"input {tensor} cannot take {described}: one row would be {_row_words(length)}; choose columns with --input_map={tensor.name}=..., or reshape with --preprocess"
+        return f"input {tensor} cannot take {described}: one row would be {_words(source, fields)}; choose columns with --input_map={tensor.name}=..., or reshape with --preprocess"
     widest = max((cast for cast in casts.values() if cast is not None), key=lambda cast: cast.value)
     return BoundInput(tensor=tensor, columns=source.columns, row_shape=row_shape, cast=widest)
 
 
-def _row_words(length: int | None) -> str:
-    if length is None:
-        return "a single value"
-    return "a list of varying length" if length < 0 else f"{length} values"
+def _words(source: ColumnSource, fields: Sequence[pa.Field]) -> str:
+    if source.stacked:
+        return f"{len(fields)} values"
+    return row_words(fields[0].type)
 
 
-def _value_type(data_type: pa.DataType) -> pa.DataType:
-    if _list_length(data_type) is not None:
-        return _value_type(data_type.value_type)
-    if pa.types.is_dictionary(data_type):
-        return data_type.value_type
-    return data_type
-
-
-def _list_length(data_type: pa.DataType) -> int | None:
-    """Returns the values per row of a list type, -1 if they vary, None for scalars."""
-    if pa.types.is_fixed_size_list(data_type):
-        inner = _list_length(data_type.value_type) or 1
-        return int(data_type.list_size) * max(inner, 1)
-    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
-        return -1
-    return None
-
-
-def _fit_row(shape: tuple[int | None, ...] | None, length: int | None) -> tuple[int, ...] | None:
-    """Returns the shape of one row, or None when `length` values cannot take that shape.
-
-    A length of -1 means lists whose length only the data tell; those must fill one dimension, which
-    -1 stands for in the result.
-    """
-    if shape is None:
-        return () if length is None else (length,)
-    sizes = shape[1:]
-    if length is None:
-        fits = all(size in (None, 1) for size in sizes)
-        return (1,) * len(sizes) if fits else None
-    known = math.prod(size for size in sizes if size is not None)
-    num_unknown = sizes.count(None)
-    if not sizes or num_unknown > 1:
-        return None
-    if length < 0:  # checked batch by batch
-        return tuple(-1 if size is None else size for size in sizes)
-    if (length != known) if num_unknown == 0 else (known == 0 or length % known):
-        return None
-    return tuple(length // known if size is None else size for size in sizes)
+def _unfeedable(tensor: TensorSpec) -> str:
+    """Says why an input cannot be fed whatever the data are."""
+    if tensor.encoding is Encoding.UNTOLD:
+        return f"input {tensor.name!r} may be a part of a ragged or sparse tensor, or a tensor of its own: the function that would tell was not saved; make it an attribute of the module that is saved, or name its TensorSpecs, and export again"
+    kind = (
+        "composite" if tensor.is_dense else f"{tensor.encoding.value} {format_shape(tensor.shape)}"
+    )
+    return f"input {tensor.name!r} is {kind}, which is no list of values for each row; export a signature with a padded input, or one that takes serialized Examples"
 
 
 def _unbound(tensor: TensorSpec, schema: pa.Schema, *, only_input: bool) -> str:
-    start = f"input {tensor} has no column of that name"
+    hint = _mapping_hint(tensor, schema, only_input=only_input)
+    if only_input and _is_string_vector(tensor):
+        hint += ", or example(*) if it takes serialized Examples"
+    return f"input {tensor} has no column of that name; {hint}"
+
+
+def _mapping_hint(tensor: TensorSpec, schema: pa.Schema, *, only_input: bool) -> str:
     fitting = [
         name
         for name in schema.names
@@ -319,21 +344,21 @@ def _unbound(tensor: TensorSpec, schema: pa.Schema, *, only_input: bool) -> str:
         )
     ]
     if only_input and len(fitting) == 1:
-        return f"{start}; give --input_map={tensor.name}={fitting[0]}"
+        return f"give --input_map={tensor.name}={fitting[0]}"
     near = difflib.get_close_matches(tensor.name, fitting or schema.names, n=3, cutoff=0.5)
     if near:
-        return f"{start}; the closest: {', '.join(near)}; give --input_map={tensor.name}={near[0]}"
-    choices = ", ".join((fitting or schema.names)[:10]) or "none"
+        return f"the closest: {', '.join(near)}; give --input_map={tensor.name}={near[0]}"
+    choices = _listed((fitting or schema.names)[:10]) or "none"
     if only_input and (stack := _stack_hint(tensor, schema)):
-        return f"{start}; give --input_map={tensor.name}={stack}"
-    return f"{start}; give --input_map={tensor.name}=COLUMN, with one of: {choices}"
+        return f"give --input_map={tensor.name}={stack}"
+    return f"give --input_map={tensor.name}=COLUMN, with one of: {choices}"
 
 
 def _stack_hint(tensor: TensorSpec, schema: pa.Schema) -> str | None:
     """Returns `[c1,...,ck]` when exactly k numeric columns would fill a `[None, k]` input."""
     if tensor.shape is None or len(tensor.shape) != 2 or not tensor.shape[1]:
         return None
-    numeric = [field.name for field in schema if pa.types.is_floating(_value_type(field.type))]
+    numeric = [field.name for field in schema if pa.types.is_floating(value_type(field.type))]
     return f"[{','.join(numeric)}]" if len(numeric) == tensor.shape[1] else None
 
 
@@ -342,5 +367,11 @@ def closest(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
-    listed = ", ".join(list(names)[:20])
+    listed = _listed(list(names)[:20])
     return f"; there are: {listed}" if listed else "; there are none"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns the names for a message, which those of a damaged file should not fill."""
+    shown = (name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..." for name in names)
+    return ", ".join(name if name.isprintable() else repr(name) for name in shown)

@@ -58,6 +58,18 @@ class ByteBudget:
                 self._changed.wait()
             return claim.is_granted
 
+    def try_acquire(self, holder: object, num_bytes: int) -> bool:
+        """Returns whether `holder` may have so many more bytes now; never waits, nor goes beyond.
+
+        Those who wait come first, and a holder that has nothing is refused like any other.
+        """
+        with self._changed:
+            held_bytes = sum(self._held_bytes.values())
+            if self._claims or held_bytes + num_bytes > self._max_bytes:
+                return False
+            self._held_bytes[holder] = self._held_bytes.get(holder, 0) + num_bytes
+            return True
+
     def release(self, holder: object, num_bytes: int) -> None:
         """Takes bytes back, but no more than the holder has."""
         with self._changed:

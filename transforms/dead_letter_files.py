@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from transforms.dead_letters import ROW_TYPES_KEY, SCHEMA
 from transforms.formats.parquet import read_footer, read_rows
+from transforms.formats.parquet_access import corrupt
 from transforms.formats.text_types import type_from_text
 from transforms.storage import file_system_for
 
@@ -68,8 +69,15 @@ def read_records(path: str) -> Iterator[LetterRecord]:
 
 
 def read_row_types(path: str) -> dict[str, pa.DataType]:
-    """Returns the types that columns of the rows had, as far as the file tells."""
+    """Returns the types that columns of the rows had, as far as the file tells.
+
+    Raises:
+        DataLossError: What it tells is damaged.
+    """
     with file_system_for(path).open(path) as stream:
         metadata = pq.read_schema(stream).metadata or {}
-    types = json.loads(metadata.get(ROW_TYPES_KEY, b"{}"))
-    return {name: type_from_text(text) for name, text in types.items()}
+    try:
+        types = json.loads(metadata.get(ROW_TYPES_KEY, b"{}"))
+        return {name: type_from_text(text) for name, text in types.items()}
+    except (ValueError, TypeError, AttributeError, OSError) as error:  # of JSON, or of Arrow
+        raise corrupt(path, "the types of its rows are damaged") from error

@@ -9,10 +9,13 @@ import pyarrow as pa
 
 from servable_core.errors import DataLossError
 from transforms.dead_letter_files import LetterRecord
+from transforms.formats.parquet_access import one_line
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN, only_rows
 
 _BASE64_KEY = "b64"
-_ARROW_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+_MAX_WORDS = 200  # of Arrow's, which quotes values of any length
+# The first is also what Arrow says of values, and Python of text that is half a surrogate pair.
+_ARROW_ERRORS = (ValueError, OverflowError, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 
 def parse_row(letter: LetterRecord) -> dict[str, Any] | None:
@@ -91,6 +94,7 @@ def _column(values: Sequence[Any], data_type: pa.DataType | None, name: str, pat
 
 
 def _not_of_a_type(name: str, path: str, error: Exception) -> DataLossError:
+    words = one_line(error)[:_MAX_WORDS]
     return DataLossError(
-        f"{path}: column {name!r} of the records cannot be read again: {error}; run the job on the files that they came from"
+        f"{path}: column {name!r} of the records cannot be read again: {words}; run the job on the files that they came from"
     )

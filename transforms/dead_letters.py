@@ -40,18 +40,38 @@ def bad_row(
     model: tuple[str, int] | None = None,
 ) -> BadRecord:
     """Returns the letter for one row of a batch."""
-    path, source_row = batch.place(row)
-    return BadRecord(
-        source_file=path,
-        source_row=source_row,
-        byte_offset=None,
-        stage=stage,
-        code=error_code(error),
-        message=str(error) or type(error).__name__,
-        record=raw_record(batch, row),
-        model=model,
-        schema=batch.columns.schema if batch.records is None else None,
-    )
+    (letter,) = bad_rows(batch, [row], stage, [error], model)
+    return letter
+
+
+def bad_rows(
+    batch: InputBatch,
+    rows: Sequence[int],
+    stage: Stage,
+    errors: Sequence[BaseException],
+    model: tuple[str, int] | None = None,
+) -> list[BadRecord]:
+    """Returns the letters for some rows of a batch, each with an error of its own.
+
+    For many rows a tenth of the work that `bad_row` is for each.
+    """
+    schema = batch.columns.schema if batch.records is None else None
+    places = [batch.place(row) for row in rows]
+    records = raw_records(batch, rows)
+    return [
+        BadRecord(
+            source_file=path,
+            source_row=source_row,
+            byte_offset=None,
+            stage=stage,
+            code=error_code(error),
+            message=str(error) or type(error).__name__,
+            record=record,
+            model=model,
+            schema=schema,
+        )
+        for (path, source_row), error, record in zip(places, errors, records, strict=True)
+    ]
 
 
 def error_code(error: BaseException) -> str:
@@ -59,13 +79,24 @@ def error_code(error: BaseException) -> str:
     return error.code.name if isinstance(error, ServableCoreError) else "INTERNAL"
 
 
-def raw_record(batch: InputBatch, row: int) -> bytes:
-    """Returns a row as it was read: a TFRecord's payload, or else a JSON object of its columns."""
+def raw_records(batch: InputBatch, rows: Sequence[int]) -> list[bytes]:
+    """Returns rows as they were read: TFRecords' payloads, or else JSON objects of their columns."""
     if batch.records is not None:
-        record = batch.records[row]
-        return bytes(record if isinstance(record, bytes) else record.numpy())
-    values = {name: _value(batch.columns.column(name)[row]) for name in batch.columns.schema.names}
-    return json.dumps(values, default=_as_json).encode()
+        records = [batch.records[row] for row in rows]
+        return [bytes(each if isinstance(each, bytes) else each.numpy()) for each in records]
+    if not batch.columns.schema.names:
+        return [b"{}"] * len(rows)
+    columns = batch.columns.take(pa.array(rows, pa.int64()))
+    try:
+        values = columns.to_pylist()
+    except UnicodeDecodeError:
+        values = [_values(columns, row) for row in range(len(rows))]
+    return [_to_json(each).encode() for each in values]
+
+
+def _values(columns: pa.RecordBatch, row: int) -> dict[str, Any]:
+    pairs = zip(columns.schema.names, columns.columns, strict=True)
+    return {name: _value(column[row]) for name, column in pairs}
 
 
 def _value(scalar: pa.Scalar) -> Any:
@@ -85,6 +116,9 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
     return str(value)
+
+
+_to_json = json.JSONEncoder(default=_as_json).encode
 
 
 def dead_letters_path(unit: int, num_units: int) -> str:

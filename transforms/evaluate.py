@@ -1,8 +1,9 @@
 """The evaluation pipeline: thin Beam shells over the units' states, their merge, and their files.
 
 Impulse -> unit numbers -> Reshuffle -> measure each unit -> merge states -> write states.
-States cross stages as files in the directory that the workers share, one set for each bundle of
-units. What they mean is told outside of Beam.
+States of thousands of slices take a gigabyte. So they cross stages as files in the directory that
+the workers share, and what is combined are the places of these. What they mean is told outside of
+Beam.
 """
 
 import logging
@@ -20,7 +21,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from servable_core.errors import AbortedError, FailedPreconditionError, ServableCoreError
 from servable_core.runtime.retry import RetryOptions, retry
 from transforms.evaluation.evaluation_setup import EvaluationSetup
-from transforms.evaluation.spilled_states import SpilledStates, SpillingAccumulator
+from transforms.evaluation.spilled_states import SpilledStates, SpillingAccumulator, spill
 from transforms.evaluation.state_files import SavedEvaluation, write_states
 from transforms.evaluation.unit_source import MeasureUnit, UnitSource
 from transforms.failures import (
@@ -75,7 +76,7 @@ class EvaluateUnits(beam.PTransform):
                     stops_siblings=self.stops_siblings,
                 )
             )
-            | "MergeStates" >> beam.CombineGlobally(_MergeStates())
+            | "MergeStates" >> beam.CombineGlobally(MergeStates(measured, self.scratch))
             | "WriteStates" >> beam.ParDo(_WriteStatesFn(saved=self.saved, output=self.output))
         )
 
@@ -181,30 +182,61 @@ def _log_retry(unit_index: int, error: Exception, secs: float) -> None:
 
 
 @beam.typehints.with_input_types(str)
-class _MergeStates(beam.CombineFn):
-    """Merges states; what travels is where they are, and they are read when all are known."""
+class MergeStates(beam.CombineFn):
+    """Merges the states of several places, each of which has those of some rows.
 
-    def create_accumulator(self) -> list[str]:
-        return []
+    An accumulator is the places whose states are still to be merged. Several wait for each other,
+    as each merge reads and writes all; never many. A merge holds one kind of states at a time. Its
+    places stay until the job ends, so a bundle that is tried again finds them.
+    """
 
-    def add_input(self, accumulator: list[str], place: str) -> list[str]:
-        return [*accumulator, place]
+    def __init__(
+        self, measured: EvaluationSetup, scratch: str, *, max_waiting_places: int = 32
+    ) -> None:
+        """Merges nothing yet.
 
-    def merge_accumulators(self, accumulators: Iterable[list[str]]) -> list[str]:
-        return [place for each in accumulators for place in each]
+        Args:
+            measured: Whose states these are.
+            scratch: Directory that the workers share, and that goes with the job.
+            max_waiting_places: More are merged into one.
+        """
+        self._measured, self._scratch = measured, scratch
+        self._max_waiting_places = max_waiting_places
 
-    def extract_output(self, accumulator: list[str]) -> tuple[str, ...]:
-        return tuple(accumulator)
+    def create_accumulator(self) -> tuple[str, ...]:
+        """Returns no places."""
+        return ()
+
+    def add_input(self, accumulator: tuple[str, ...], place: str) -> tuple[str, ...]:
+        """Returns the places with another one."""
+        return self._few((*accumulator, place))
+
+    def merge_accumulators(self, accumulators: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+        """Returns the places of all, which may be given as any iterable."""
+        return self._few(tuple(place for each in accumulators for place in each))
+
+    def extract_output(self, accumulator: tuple[str, ...]) -> str | None:
+        """Returns the one place with the states of all rows; None of no rows."""
+        return self._merged(accumulator) if accumulator else None
+
+    def _few(self, places: tuple[str, ...]) -> tuple[str, ...]:
+        return places if len(places) <= self._max_waiting_places else (self._merged(places),)
+
+    def _merged(self, places: tuple[str, ...]) -> str:
+        if len(places) == 1:
+            return places[0]
+        evaluation = create_evaluation(self._measured.options())
+        return spill(SpilledStates(evaluation, places), self._scratch)
 
 
 @dataclass(eq=False, kw_only=True)
 class _WriteStatesFn(beam.DoFn):
-    """Writes the states of all rows."""
+    """Writes the states of all rows, one at a time."""
 
     saved: SavedEvaluation
     output: str
 
-    def process(self, places: tuple[str, ...]) -> Iterator[int]:
-        states = SpilledStates(self.saved.evaluation(), places)
+    def process(self, place: str | None) -> Iterator[int]:
+        states = SpilledStates(self.saved.evaluation(), () if place is None else (place,))
         write_states(replace(self.saved, states=states), self.output)
         yield 1

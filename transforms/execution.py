@@ -21,7 +21,7 @@ _INPUTS_PER_TARGET = 4
 _MIN_BATCH_ROWS = 32
 _VARYING_SIZE = 64
 _MAX_BATCH_ROWS = 65_536
-
+_MAX_BATCH_THREADS = 1024  # a typing error beyond that, and the system may have no more
 
 AUTO = "auto"
 PADDING_POLICIES = tuple(each.value for each in BatchPaddingPolicy)
@@ -31,6 +31,7 @@ _COUNTS = (
     "max_enqueued_batches",
     "num_batch_threads",
     "max_in_flight_bytes",
+    "gpu_memory_limit_mib",
 )
 
 
@@ -85,6 +86,11 @@ class ExecutionOptions:
             is_auto = name == "max_batch_size" and value == AUTO
             if value is not None and not is_auto and value < 1:
                 raise InvalidArgumentError(f"--{name} must be 1 or more, got {value}")
+        num_threads = batch_threads(self, num_gpus=0)
+        if num_threads > _MAX_BATCH_THREADS:
+            raise InvalidArgumentError(
+                f"num_batch_threads must be {_MAX_BATCH_THREADS} or less, got {num_threads}: more than one for each core seldom help"
+            )
         if (self.batch_timeout_micros or 0) < 0:
             raise InvalidArgumentError(
                 f"--batch_timeout_micros must be 0 or more, got {self.batch_timeout_micros}"

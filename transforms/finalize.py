@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from typing import Any
@@ -15,10 +15,11 @@ from transforms.dead_letters import dead_letters_path
 from transforms.failure_budget import FailureBudget
 from transforms.failures import read_unit_failure
 from transforms.manifest import JobTally
-from transforms.output_formats import count_rows, is_part
+from transforms.output_formats import OUTPUT_FORMATS, count_rows, is_part
 from transforms.plan import Plan
+from transforms.plan_files import check_in_place
 from transforms.receipt_reader import create_reading_executor, read_receipts
-from transforms.receipts import UNITS_DIRECTORY, OutputFile, Receipt, part_path, receipt_path
+from transforms.receipts import UNITS_DIRECTORY, Receipt, part_path, receipt_path
 from transforms.storage import (
     TEMPORARY_DIRECTORY,
     DigestingSink,
@@ -54,13 +55,25 @@ _UNIT_SCHEMA = pa.schema(
 )
 
 
-def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -> None:  # noqa: B008 - frozen
+def finalize(
+    plan: Plan,
+    output: str,
+    budget: FailureBudget = FailureBudget(),  # noqa: B008 - frozen
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Checks that every unit is done and every row is there, then writes manifest and `_SUCCESS`.
 
     In a job that puts aside what fails, the manifest is written although units failed, and lists
     them; `_SUCCESS` is not.
 
+    Args:
+        plan: The job's plan.
+        output: Its output directory.
+        budget: How many records may fail.
+        check: Raises if the job was stopped; called before anything is told of the job.
+
     Raises:
+        AbortedError: Another job has replaced the plan, or what `check` raised.
         DataLossError: A receipt is missing, a part or a file of dead letters has other rows than
             its receipt says, or no receipt names a part.
         TooManyFailuresError: More records were put aside than `budget` allows.
@@ -71,7 +84,9 @@ def finalize(plan: Plan, output: str, budget: FailureBudget = FailureBudget()) -
         missing = recount.missing
         if missing and not (recount.num_found and plan.content.keeps_bad_records):
             raise _incomplete(plan, missing, output)
-        _check_no_strays(plan, recount.paths, output)
+        _check_no_strays(plan, recount.paths | _part_paths(plan, missing), output)
+        check()
+        check_in_place(plan, output)
     document = recount.tally.manifest()
     document["failed_units"] = [_failed_unit(plan, plan.units[index], output) for index in missing]
     write_bytes(output, f"{output}/{MANIFEST_FILE}", json.dumps(document, indent=2).encode())
@@ -122,9 +137,8 @@ class _Recount:
                 for receipt in block:
                     self.tally.add(receipt)
                     self._is_done[receipt.unit] = True
-                files = [each for receipt in block for each in receipt.files]
-                self.paths.update(each.path for each in files)
-                _check_rows(files, self._output, executor)
+                self.paths.update(each.path for receipt in block for each in receipt.files)
+                _check_rows(self._plan, block, self._output, executor)
                 _check_letters(self._plan, block, self._output, executor)
                 table.write_table(_unit_rows(block))
 
@@ -145,13 +159,13 @@ def _failed_unit(plan: Plan, unit: Unit, output: str) -> dict[str, Any]:
     }
 
 
-def _check_rows(files: Sequence[OutputFile], output: str, executor: Executor) -> None:
-    counts = executor.map(lambda each: count_rows(f"{output}/{each.path}"), files)
-    for each, rows in zip(files, counts, strict=True):
+def _check_rows(plan: Plan, receipts: Sequence[Receipt], output: str, executor: Executor) -> None:
+    named = [(receipt.unit, each) for receipt in receipts for each in receipt.files]
+    counts = executor.map(_count_rows, [f"{output}/{each.path}" for _, each in named])
+    for (unit, each), rows in zip(named, counts, strict=True):
         if rows != each.rows:
-            raise DataLossError(
-                f"{each.path} has {rows} rows, its receipt says {each.rows}: something else wrote to {output}"
-            )
+            path = receipt_path(output, unit, len(plan.units))
+            raise _not_as_written(f"{output}/{each.path}", f"{rows} rows", each.rows, path)
 
 
 def _check_letters(
@@ -162,20 +176,25 @@ def _check_letters(
     num_units = len(plan.units)
     paths = [f"{output}/{dead_letters_path(each.unit, num_units)}" for each in with_letters]
     for receipt, path, found in zip(
-        with_letters, paths, executor.map(_count_letters, paths), strict=True
+        with_letters, paths, executor.map(_count_rows, paths), strict=True
     ):
         expected = sum(receipt.dead_letters.values())
         if found != expected:
-            raise DataLossError(
-                f"{path} has {found} dead letters, its receipt says {expected}: something else wrote to {output}; delete {receipt_path(output, receipt.unit, num_units)}, then run the job again with --if_exists=resume"
-            )
+            place = receipt_path(output, receipt.unit, num_units)
+            raise _not_as_written(path, f"{found} dead letters", expected, place)
 
 
-def _count_letters(path: str) -> int:
+def _count_rows(path: str) -> int:
     try:
         return count_rows(path)
     except FileNotFoundError:
         return 0
+
+
+def _not_as_written(path: str, found: str, expected: int, receipt: str) -> DataLossError:
+    return DataLossError(
+        f"{path} has {found}, its receipt says {expected}: something else wrote there; delete {receipt}, then run the job again with --if_exists=resume"
+    )
 
 
 def _check_no_strays(plan: Plan, named: set[str], output: str) -> None:
@@ -188,6 +207,16 @@ def _check_no_strays(plan: Plan, named: set[str], output: str) -> None:
             raise DataLossError(
                 f"{output}/{strays[0]} is in the output but of no unit of this job ({len(strays)} such files in {directory}): an earlier job left it there, or something else writes to {output}; delete it, then run the job again with --if_exists=resume"
             )
+
+
+def _part_paths(plan: Plan, units: Sequence[int]) -> set[str]:
+    """Returns the parts that units have, or will have: without receipts they are to be replaced."""
+    suffix = OUTPUT_FORMATS[plan.content.output_format].suffix
+    return {
+        part_path(each.name, each.version, unit, len(plan.units), suffix)
+        for each in plan.models
+        for unit in units
+    }
 
 
 def _is_read_as_part(path: str) -> bool:

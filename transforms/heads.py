@@ -5,6 +5,7 @@ returns `scores`. An input of one name is fed once, to both. So rows are read, c
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from servable_core.errors import InvalidArgumentError
@@ -62,7 +63,7 @@ def find_heads(
                 f"--signature_name={signature_name}: model {model} takes both {other} and {each}, which cannot be fed with the same rows; run a job for each"
             )
     outputs = [
-        TensorSpec(name=_output_name(head.name, each.name), dtype=each.dtype, shape=each.shape)
+        replace(each, name=_output_name(head.name, each.name))
         for head in heads
         for each in head.outputs
     ]

@@ -9,6 +9,8 @@ from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import SignatureSpec
 
 _DERIVED = re.compile(r"(mask|len)\((.+)\)")
+_EXAMPLE = re.compile(r"example\((.*)\)")
+ALL_COLUMNS = "*"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,18 +18,23 @@ class ColumnSource:
     """Where one input's values come from.
 
     Attributes:
-        columns: One column, or several that are stacked side by side into a matrix.
+        columns: One column, or several that are stacked side by side into a matrix, or that are the
+            features of an Example, of which `*` alone stands for all that there are.
         stacked: Whether the user wrote a list, `[c1,c2]`; a list of one column is a matrix, too.
         derivation: What of the column is fed, `mask(c)` or `len(c)`; None for its values.
+        as_example: Whether the columns are encoded, `example(c1,c2)`: a serialized Example a row.
     """
 
     columns: tuple[str, ...]
     stacked: bool
     derivation: Derivation | None = None
+    as_example: bool = False
 
 
 def parse_input_map(entries: Sequence[str]) -> dict[str, ColumnSource]:
-    """Parses `tensor=column`, `tensor=[c1,c2,...]`, `tensor=mask(column)` and `tensor=len(column)`.
+    """Parses `--input_map`, `tensor=SOURCE` entries.
+
+    A source is `column`, `[c1,c2,...]`, `mask(column)`, `len(column)`, `example(c1,c2,...)` or `example(*)`.
 
     Raises:
         InvalidArgumentError: An entry has another form, or names a tensor again.
@@ -37,7 +44,7 @@ def parse_input_map(entries: Sequence[str]) -> dict[str, ColumnSource]:
         tensor, separator, source = entry.partition("=")
         if not separator or not tensor.strip() or not source.strip():
             raise InvalidArgumentError(
-                f"--input_map={entry} is not of the form tensor=column, tensor=[column1,column2], tensor=mask(column) or tensor=len(column)"
+                f"--input_map={entry} is not of the form tensor=column, tensor=[column1,column2], tensor=mask(column), tensor=len(column) or tensor=example(column1,column2)"
             )
         if tensor.strip() in sources:
             raise InvalidArgumentError(f"--input_map names the input {tensor.strip()!r} twice")
@@ -50,6 +57,9 @@ def _parse_source(entry: str, source: str) -> ColumnSource:
     if derived:
         column = derived[2].strip()
         return ColumnSource(columns=(column,), stacked=False, derivation=Derivation(derived[1]))
+    encoded = _EXAMPLE.fullmatch(source)
+    if encoded:
+        return _parse_example(entry, encoded[1])
     if not source.startswith("["):
         return ColumnSource(columns=(source,), stacked=False)
     names = tuple(name.strip() for name in source.removeprefix("[").removesuffix("]").split(","))
@@ -58,6 +68,15 @@ def _parse_source(entry: str, source: str) -> ColumnSource:
             f"--input_map={entry}: a list of columns is written tensor=[column1,column2]"
         )
     return ColumnSource(columns=names, stacked=True)
+
+
+def _parse_example(entry: str, listed: str) -> ColumnSource:
+    names = tuple(name.strip() for name in listed.split(","))
+    if not all(names):
+        raise InvalidArgumentError(
+            f"--input_map={entry}: an Example of columns is written tensor=example(column1,column2), or tensor=example(*) for all"
+        )
+    return ColumnSource(columns=names, stacked=False, as_example=True)
 
 
 def padded_columns(input_map: Mapping[str, ColumnSource]) -> frozenset[str]:

@@ -26,6 +26,7 @@ from transforms.formats.tfrecord_features import describe_records
 from transforms.formats.tfrecord_index import INDEX_SUFFIXES
 from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.input_lists import expand_lists
+from transforms.local_glob import match_local
 from transforms.storage import (
     absolute_path,
     file_system_for,
@@ -64,6 +65,18 @@ _NUM_DESCRIBED_LETTERS = 1000
 
 _UNCUT = UnitBounds(max_bytes=1 << 62)
 _Describer: TypeAlias = Callable[[Sequence[FileInfo], int | None, Executor], "InputDescription"]
+
+
+def check_input_format(name: str | None) -> None:
+    """Checks the value of `--input_format`; None leaves it to the files' names.
+
+    Raises:
+        InvalidArgumentError: There is no such format.
+    """
+    if name not in (None, *FORMATS):
+        raise InvalidArgumentError(
+            f"--input_format must be one of {', '.join(FORMATS)}, got {name!r}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,8 +138,10 @@ def _match(pattern: str) -> list[FileInfo]:
     exact = stat_file(pattern) if has_glob_signs(pattern) else None
     if exact is not None:
         return [exact]
+    if is_local(pattern):
+        return match_local(pattern)
     matched = match_files(pattern)
-    if not matched and not is_local(pattern):
+    if not matched:
         return _visible(pattern, file_system_for(pattern).list_files(pattern))
     return matched
 
@@ -303,6 +318,8 @@ def _describe_tfrecord(
         pass  # each file must at least begin as TFRecord
     features = tfrecord.merge_features(described)
     if not features and not any(tfrecord.count_records(path, 1, options) for path in paths):
+        for path in paths:  # which is an error where damage, and not the file, ends before a record
+            tfrecord.read_head(path, 1, replace(options, on_error="fail"))
         return InputDescription(schemas=(), has_records=True, pieces=(), features={})
     schema = pa.schema([each.field for each in features.values()])
     return InputDescription(

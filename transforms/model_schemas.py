@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.errors import InternalError
 from servable_core.runtime.file_system import FileInfo
 from transforms.input_sample import sample_rows
 from transforms.inputs import InputDescription
@@ -30,7 +30,8 @@ def schemas_to_bind(
         crc: Whether the function is tried on TFRecords with wrong checksums, too: "ignore", or "check".
 
     Raises:
-        InvalidArgumentError: The function fails.
+        InternalError: The function fails.
+        InvalidArgumentError: It returns something else than a batch of as many rows.
         NotFoundError: There is no such function, or no row to try it on.
     """
     function = load_function("--preprocess", preprocess)
@@ -39,10 +40,8 @@ def schemas_to_bind(
     sample = sample_rows(files, input_format, description, crc=crc)
     try:
         batch = preprocessed(sample, function, key="")
-    except (InvalidArgumentError, NotFoundError):
-        raise
-    except Exception as error:
-        raise InvalidArgumentError(
-            f"--preprocess={preprocess} failed on the first {sample.num_rows} rows: {type(error).__name__}: {error}"
+    except (OSError, MemoryError) as error:
+        raise InternalError(
+            f"--preprocess={preprocess} failed: {type(error).__name__}: {error}"
         ) from error
     return (batch.columns.schema,)

@@ -90,7 +90,7 @@ class ModelStage:
             inputs: What will be submitted first.
         """
         if self._session is None:
-            self._is_ragged = any(each.is_padded for each in binding.inputs)
+            self._is_ragged = any(each.is_ragged for each in binding.inputs)
             self._session = self._core.session(
                 SessionRequest(
                     model=self.model,
@@ -179,7 +179,10 @@ class ModelStage:
     def output_rows(
         self, outcome: ModelOutcome, postprocess: BatchFunction | None
     ) -> Isolated[OutputRows]:
-        """Returns the rows to write; those that `postprocess` fails on are bad, too."""
+        """Returns the rows to write.
+
+        Those that `postprocess` fails on, or that the output's format has no place for, are bad, too.
+        """
         written: Isolated[OutputRows] = Isolated(bad_records=list(outcome.bad_records))
         for batch, outputs in outcome.results:
             made = method_outputs(
@@ -193,7 +196,7 @@ class ModelStage:
                 written.results.append((batch, OutputRows(columns=postprocess(columns))))
             else:
                 self._postprocess(batch, columns, postprocess, written)
-        return written
+        return self._writable(written) if self._content.keeps_bad_records else written
 
     def _row_tensors(self, batch: InputBatch, outputs: Mapping[str, Any]) -> RowTensors:
         content = self._content
@@ -209,7 +212,8 @@ class ModelStage:
         pad_values = parse_pad_values(self._content.pad_values)
         ladder = self._content.length_ladder
         padding = padding_options(self.signature, binding, pad_values, ladder)
-        return logged_inputs(to_tensors(batch, binding), padding.derived)
+        submitted = to_tensors(batch, binding)
+        return logged_inputs(submitted, padding.derived, self.signature.inputs)
 
     @property
     def create_writer(self) -> CreateWriter:
@@ -237,6 +241,26 @@ class ModelStage:
         written.results.extend(isolated.results)
         written.bad_records.extend(isolated.bad_records)
 
+    def _writable(self, made: Isolated[OutputRows]) -> Isolated[OutputRows]:
+        check = OUTPUT_FORMATS[self._content.output_format].check
+        if check is None:
+            return made
+        kept: Isolated[OutputRows] = Isolated(bad_records=made.bad_records)
+        for batch, rows in made.results:
+            check(rows.columns.slice(0, 0))  # a type that it lacks is not about rows
+            isolated = isolate(batch, partial(_checked, check, rows), Stage.WRITE, self._label)
+            kept.results.extend(isolated.results)
+            kept.bad_records.extend(isolated.bad_records)
+        return kept
+
     @property
     def _label(self) -> tuple[str, int]:
         return self.model.name, self.model.version
+
+
+def _checked(
+    check: Callable[[pa.RecordBatch], None], rows: OutputRows, start: int, stop: int
+) -> OutputRows:
+    columns = rows.columns.slice(start, stop - start)
+    check(columns)
+    return OutputRows(columns=columns, tensors=rows.tensors.slice(start, stop))

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from servable_core.errors import NotFoundError
+from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.servables.saved_model.fingerprint import fingerprint_version
 from servable_core.servables.saved_model.structure import read_signatures
 from servable_core.servables.signature import SignatureSpec
 from servable_core.sources.storage_path_versions import VersionDirectory, storage_path_versions
 from servable_core.sources.version_selection import VersionPolicy, select_versions
 from transforms.plan import PinnedModel
-from transforms.storage import absolute_path, file_system_for
+from transforms.storage import absolute_path, file_system_for, is_local
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +41,16 @@ def list_versions(base_path: str, place: str | None = None) -> dict[int, Version
 
     Raises:
         NotFoundError: The path does not exist, is empty, or has no numeric directory with files.
+        InvalidArgumentError: It is a file.
     """
     place = place or f"--model_base_path={base_path}"
     file_system = file_system_for(base_path)
     files = file_system.list_files(base_path)
     if not files:
+        if is_local(base_path) and Path(base_path).is_file():
+            raise InvalidArgumentError(
+                f"{place} is a file; expected the directory of a model's versions"
+            )
         raise NotFoundError(
             f"{place} does not exist or is empty; expected versions below it, such as {base_path}/1/saved_model.pb"
         )

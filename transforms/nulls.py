@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from servable_core.errors import InvalidArgumentError
 from transforms.bad_records import Stage
-from transforms.dead_letters import bad_row
+from transforms.dead_letters import bad_rows
 from transforms.input_batch import InputBatch
 from transforms.row_selection import select_rows
 
@@ -106,10 +106,9 @@ def without_nulls(batch: InputBatch, columns: Sequence[str], policy: NullPolicy)
     if not bad.any():
         return batch if rows is batch.columns else replace(batch, columns=rows)
     nulls = {name: null_rows(batch.columns.column(name)) for name in columns}
-    letters = [
-        bad_row(batch, row, Stage.BIND, _null_error([name for name in nulls if nulls[name][row]]))
-        for row in np.flatnonzero(bad).tolist()
-    ]
+    rows_with_nulls: list[int] = np.flatnonzero(bad).tolist()
+    errors = [_null_error([name for name in nulls if nulls[name][row]]) for row in rows_with_nulls]
+    letters = bad_rows(batch, rows_with_nulls, Stage.BIND, errors)
     return replace(select_rows(batch, ~bad), bad_records=(*batch.bad_records, *letters))
 
 

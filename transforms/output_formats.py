@@ -3,8 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from servable_core.errors import InvalidArgumentError
+from transforms.formats.example_bytes import to_examples
 from transforms.formats.json_lines_writer import count_lines, json_lines_writer
+from transforms.formats.nested import is_list
 from transforms.formats.parquet import read_footer
 from transforms.formats.parquet_writer import ParquetWriter
 from transforms.formats.part_writer import CreateWriter, PartWriter
@@ -25,12 +29,15 @@ class OutputFormat:
         count_rows: Returns how many rows the file at a path holds, and raises DataLossError if it is
             cut off.
         logs_tensors: Whether the writer wants inputs and outputs as tensors, not columns.
+        check: Raises what the writer would raise for a value that the format has no place for; None
+            if it has one for all. Cheap where the types tell that there is none.
     """
 
     suffix: str
     write: Callable[[DigestingSink, LoggedModel], PartWriter]
     count_rows: Callable[[str], int]
     logs_tensors: bool = False
+    check: Callable[[pa.RecordBatch], None] | None = None
 
     def writer_for(self, model: LoggedModel) -> CreateWriter:
         """Returns what makes writers of parts of `model`."""
@@ -39,6 +46,31 @@ class OutputFormat:
 
 def _count_parquet_rows(path: str) -> int:
     return sum(group.num_rows for group in read_footer(path).row_groups)
+
+
+def _check_examples(columns: pa.RecordBatch) -> None:
+    in_doubt = [
+        name
+        for name, column in zip(columns.schema.names, columns.columns, strict=True)
+        if _may_not_fit(column)
+    ]
+    to_examples(columns.select(in_doubt))
+
+
+def _may_not_fit(column: pa.Array) -> bool:
+    """Whether an Example may have no place for a value: a null in a list, or a large number."""
+    while is_list(column.type):
+        column = column.flatten()
+        if column.null_count:
+            return True
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return not (
+        pa.types.is_float32(kind)
+        or (pa.types.is_integer(kind) and not pa.types.is_uint64(kind))
+        or pa.types.is_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_boolean(kind)
+    )
 
 
 OUTPUT_FORMATS: Mapping[str, OutputFormat] = {
@@ -51,11 +83,13 @@ OUTPUT_FORMATS: Mapping[str, OutputFormat] = {
         suffix=".tfrecord",
         write=lambda sink, _: example_writer(sink),
         count_rows=count_frames,
+        check=_check_examples,
     ),
     "tfrecord_gzip": OutputFormat(
         suffix=".tfrecord.gz",
         write=lambda sink, _: example_writer(sink, with_gzip=True),
         count_rows=count_frames,
+        check=_check_examples,
     ),
     _PREDICTION_LOG: OutputFormat(
         suffix=".tfrecord",

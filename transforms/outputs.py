@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from servable_core.batching.ragged_array import RaggedArray
 from servable_core.errors import InternalError, InvalidArgumentError
-from servable_core.servables.signature import SignatureSpec
+from servable_core.servables.signature import Encoding, SignatureSpec
 from transforms.binding import closest
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
 from transforms.methods import output_columns
@@ -57,6 +57,7 @@ def plan_outputs(
             )
     tensors = dict(renames) or columns
     _check_batch_dimension(signature, tensors, model)
+    _check_lists(signature, tensors, model)
     unique = tuple(dict.fromkeys(copied))
     _check_collisions(unique, tensors)
     return OutputLayout(copied=unique, tensors=tensors)
@@ -76,6 +77,17 @@ def _check_batch_dimension(
         raise InvalidArgumentError(
             f"output {scalars[0]!r} of model {model} is a scalar, not one value a row; {remedy}"
         )
+
+
+def _check_lists(signature: SignatureSpec, tensors: Mapping[str, str], model: str) -> None:
+    """Checks that a row of each output is a value, an array or a list."""
+    for each in signature.outputs:
+        is_open = each.encoding is Encoding.SPARSE and each.row_width is None
+        if each.name in tensors and (is_open or each.dtype == "composite"):
+            expected = "a width that the signature tells" if is_open else "one list of values a row"
+            raise InvalidArgumentError(
+                f"output {each} of model {model} cannot be written, which takes {expected}; leave it out with --output_tensors, or export a signature that returns it dense"
+            )
 
 
 def copied_columns(key: str | None, passthrough: Sequence[str]) -> list[str]:

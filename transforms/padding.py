@@ -33,6 +33,8 @@ def padding_options(
         InvalidArgumentError: A pad value is no value of its input's type.
     """
     padded = [each.tensor for each in binding.inputs if each.is_padded]
+    unpadded = [each.tensor for each in binding.inputs if not each.tensor.is_dense]
+    varies = bool(padded) or any(each.row_width is None for each in unpadded)
     lists = {each.columns: each.tensor for each in binding.inputs if each.takes_lists}
     derived = [
         DerivedInput(
@@ -53,7 +55,8 @@ def padding_options(
         ladder=parse_length_ladder(ladder),
         pad_values=values,
         derived=tuple(derived),
-        ragged_outputs=_ragged_outputs(signature) if padded else frozenset(),
+        ragged_outputs=_ragged_outputs(signature) if varies else frozenset(),
+        unpadded=tuple(each.name for each in unpadded),
     )
 
 
@@ -115,5 +118,8 @@ def _ragged_outputs(signature: SignatureSpec) -> frozenset[str]:
     return frozenset(
         each.name
         for each in signature.outputs
-        if each.shape is not None and len(each.shape) > 1 and each.shape[1] is None
+        if each.is_dense
+        and each.shape is not None
+        and len(each.shape) > 1
+        and each.shape[1] is None
     )

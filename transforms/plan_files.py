@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from servable_core.errors import FailedPreconditionError
+from servable_core.errors import AbortedError, FailedPreconditionError
 from transforms.content_options import ContentOptions
 from transforms.plan import InputFile, PinnedModel, Plan
 from transforms.storage import read_bytes, write_bytes
@@ -83,6 +83,21 @@ def shared_plan(output: str) -> Plan | None:
     if content is None:
         return None
     return _known_plans.get(output, content, lambda: _read_plan(output, content))
+
+
+def check_in_place(plan: Plan, output: str) -> None:
+    """Checks that the plan below `output` is still this one; a plan that was never written always is.
+
+    Raises:
+        AbortedError: It is another job's, or gone.
+    """
+    if not plan.plan_id:
+        return
+    content = read_bytes(f"{output}/{PLAN_FILE}")
+    if content is None or _plan_id(content) != plan.plan_id:
+        raise AbortedError(
+            f"{output} belongs to another job: its plan was {'deleted' if content is None else 'replaced'} while this job ran; nothing more is committed; choose another directory to run this job anew"
+        )
 
 
 class _KnownPlans:
@@ -151,7 +166,11 @@ def _parse_content(fields: Mapping[str, Any]) -> ContentOptions:
 
 def _with_id(plan: Plan, content: bytes) -> Plan:
     fields = {name: getattr(plan, name) for name in Plan.__slots__}
-    return Plan(**{**fields, "plan_id": hashlib.sha256(content).hexdigest()[:16]})
+    return Plan(**{**fields, "plan_id": _plan_id(content)})
+
+
+def _plan_id(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Makes the plan: resolves versions and inputs, binds everything, cuts units. Writes nothing."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from transforms.execution import (
 )
 from transforms.formats import tfrecord
 from transforms.formats.text_types import type_to_text
+from transforms.formats.tfrecord_features import VARYING
 from transforms.formats.tfrecord_options import tfrecord_options
 from transforms.heads import find_heads
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
@@ -101,7 +102,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
         ),
         content=_content(request, execution, input_format, most_rows or batch_size),
         read_columns=columns,
-        features=_features(columns, description.features),
+        features=_features(columns, description.features, _list_columns(request, bindings)),
         reads_records=any(each.takes_records for each in bindings),
         batch_size_hint=batch_size,
         flags=request.flags,
@@ -247,17 +248,25 @@ def _read_columns(
     return tuple(dict.fromkeys([*keys, *request.passthrough, *bound]))
 
 
+def _list_columns(request: PlanRequest, bindings: Sequence[Binding]) -> set[str]:
+    """Returns the columns that only ragged and sparse inputs take: lists, whatever the first rows are."""
+    inputs = [each for binding in bindings for each in binding.inputs]
+    names = {name for each in inputs if not each.tensor.is_dense for name in each.columns}
+    others = {name for each in inputs if each.tensor.is_dense for name in each.columns}
+    return names - others - {request.key, *request.passthrough}
+
+
 def _features(
-    columns: Sequence[str], features: Mapping[str, tfrecord.Feature]
+    columns: Sequence[str], features: Mapping[str, tfrecord.Feature], lists: Collection[str]
 ) -> dict[str, tuple[str, int | None, bool]]:
+    used = {name: features[name] for name in columns if name in features}
     return {
         name: (
-            type_to_text(features[name].value_type),
-            features[name].length,
-            features[name].is_sequence,
+            type_to_text(each.value_type),
+            VARYING if name in lists and not each.is_sequence else each.length,
+            each.is_sequence,
         )
-        for name in columns
-        if name in features
+        for name, each in used.items()
     }
 
 

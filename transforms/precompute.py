@@ -251,5 +251,6 @@ class _FinalizeFn(beam.DoFn):
     budget: FailureBudget
 
     def process(self, num_units: int) -> Iterator[int]:
-        finalize(_require_plan(self.output), self.output, self.budget)
+        abort = job_state(self.output).abort
+        finalize(_require_plan(self.output), self.output, self.budget, abort.check)
         yield num_units

@@ -18,7 +18,6 @@ from transforms.batch_isolation import isolate
 from transforms.batching_options import batching_parameters
 from transforms.batching_report import to_document
 from transforms.content_options import ContentOptions
-from transforms.dead_letters import dead_letters_path, write_dead_letters
 from transforms.distinct_rows import DistinctRows
 from transforms.execution import ExecutionOptions
 from transforms.formats.part_writer import OutputRows, PartWriter
@@ -36,9 +35,9 @@ from transforms.prefetch import Prefetcher
 from transforms.read_unit import ReadOptions, read_unit
 from transforms.receipts import OutputFile, Receipt, part_path, read_receipt, write_receipt
 from transforms.stage_times import TimedStage
-from transforms.storage import delete_file
 from transforms.submission import Submission
 from transforms.unit_attempt import UnitAttempt
+from transforms.unit_commit import CommittedElsewhereError, check_may_commit, write_unit_letters
 from transforms.unit_job import UnitJob
 from transforms.unit_table import Unit
 from transforms.user_functions import BatchFunction
@@ -66,9 +65,10 @@ class OutputBatch:
 
 
 def process_unit(unit: Unit, job: UnitJob, num_retries: int = 0) -> Receipt:
-    """Runs one unit and commits it; returns at once when it has a valid receipt already.
+    """Runs one unit and commits it, unless it has a valid receipt when it begins or when it is done.
 
-    Order of commit: dead letters, parts, then the receipt. On any error nothing is committed.
+    Order of commit: dead letters, parts, then the receipt. Each replaces what an attempt that was
+    killed has left, also where there is nothing to write. On any error nothing is committed.
 
     Args:
         unit: The unit.
@@ -77,7 +77,7 @@ def process_unit(unit: Unit, job: UnitJob, num_retries: int = 0) -> Receipt:
 
     Raises:
         DataLossError: The rows written are not the rows read.
-        AbortedError: The job was stopped.
+        AbortedError: The job was stopped, or another job has replaced its plan.
         Exception: Whatever reading, the model or writing raised.
     """
     done = read_receipt(job.plan, unit, job.output)
@@ -109,6 +109,9 @@ def process_unit(unit: Unit, job: UnitJob, num_retries: int = 0) -> Receipt:
             packages=package_versions(),
         )
         write_receipt(receipt, job.output, len(job.plan.units))
+    except CommittedElsewhereError as overtaken:
+        attempt.take_back()
+        return overtaken.receipt
     except BaseException:
         attempt.take_back()
         raise
@@ -124,38 +127,25 @@ def start_attempt(unit: Unit, job: UnitJob) -> UnitAttempt:
 def _run(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> tuple[OutputFile, ...]:
     """Writes the unit's dead letters and parts, and returns the parts."""
     with closing(_infer_unit(unit, job, attempt)) as batches:
-        first = next(batches, None)
-        if first is None:
-            attempt.check_rows([0] * len(job.plan.models))
-            _write_dead_letters(unit, job, attempt)
-            return ()
         paths = [_part(job, model, unit) for model in job.plan.models]
         full_paths = [f"{job.output}/{path}" for path in paths]
         create = [stage.create_writer for stage in job.stages]
         # Writing is all that is done here but to pull batches, which has stages of its own.
         writing = attempt.writer_times.during(TimedStage.WRITE)
         with writing, part_writers(job.output, full_paths, create) as writers:
-            for batch in itertools.chain([first], batches):
+            for batch in batches:
                 for writer, outputs in zip(writers, batch.outputs, strict=True):
                     for rows in outputs:
                         writer.write(rows.columns, rows.tensors)
                 attempt.add_written(batch.batch, batch.bad_records)
             attempt.check_rows([each.rows for each in writers])
-            job.state.abort.check()  # the last moment: from here on the parts become visible
-            _write_dead_letters(unit, job, attempt)
+            check_may_commit(unit, job)  # the last moment: from here on all becomes visible
+            write_unit_letters(unit, job, attempt.bad_records)
     return tuple(
         _output_file(model, path, writer)
         for model, path, writer in zip(job.plan.models, paths, writers, strict=True)
         if writer.rows
     )
-
-
-def _write_dead_letters(unit: Unit, job: UnitJob, attempt: UnitAttempt) -> None:
-    path = dead_letters_path(unit.index, len(job.plan.units))
-    if attempt.bad_records:
-        write_dead_letters(job.output, path, attempt.bad_records)
-    elif job.plan.content.keeps_bad_records:
-        delete_file(f"{job.output}/{path}")  # an earlier attempt may have been killed behind it
 
 
 def infer_unit(
@@ -289,6 +279,7 @@ def _read_options(job: UnitJob) -> ReadOptions:
         sample_seed=plan.content.sample_seed,
         on_error=plan.content.on_error,
         tfrecord=tfrecord_options(plan.content.crc, plan.content.on_error),
+        in_flight=job.core.in_flight,
     )
 
 

@@ -39,12 +39,19 @@ def without_fixed_outputs(
     try:
         for length in _LENGTHS:
             options = replace(padding, ladder=LengthLadder(rungs=(length,)))
-            outputs = run(pad_inputs(first, options).inputs)
+            inputs = first | {name: _filled(first[name], length) for name in padding.unpadded}
+            outputs = run(pad_inputs(inputs, options).inputs)
             ragged &= {name for name, each in outputs.items() if each.shape[1:2] == (length,)}
     except Exception as error:  # noqa: BLE001 - a model may refuse rows that short, in any way
         _logger.info("rows of %s values could not be run: %s", _LENGTHS, error)
         return padding
     return replace(padding, ragged_outputs=ragged)
+
+
+def _filled(row: RaggedArray, length: int) -> RaggedArray:
+    """Returns a row of this length, for a model that takes rows as long as they are."""
+    padded = row.padded(length, b"" if row.dtype.kind in "OSU" else 0)
+    return RaggedArray(padded[0], np.array([0, length]))
 
 
 def _first_values(value: Any) -> Any:

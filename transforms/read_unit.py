@@ -11,6 +11,7 @@ import pyarrow as pa
 from servable_core.errors import Code, DataLossError
 from servable_core.runtime.clock import SystemClock
 from transforms.bad_records import BadRecord, Stage
+from transforms.byte_budget import ByteBudget
 from transforms.dead_letter_inputs import (
     RECORD_LETTERS,
     ROW_LETTERS,
@@ -60,6 +61,8 @@ class ReadOptions:
         on_error: What becomes of rows of CSV and JSON Lines, and of row groups of Parquet, that
             cannot be read: "fail", or "dead_letter".
         tfrecord: For TFRecord, what is checked, and what becomes of records that fail.
+        in_flight: What counts the bytes of row groups that wait until all of them is decoded; None
+            where nothing else is in flight.
     """
 
     input_format: str
@@ -73,6 +76,7 @@ class ReadOptions:
     sample_seed: int = 0
     on_error: str = "fail"
     tfrecord: TFRecordOptions = field(default_factory=TFRecordOptions)
+    in_flight: ByteBudget | None = None
 
 
 def _refuse(records: Sequence[BadRecord]) -> None:
@@ -163,7 +167,9 @@ def _read_parquet(
 
 
 def _parquet_range(path: str, part: UnitRange, options: ReadOptions) -> Iterator[InputBatch]:
-    read = parquet.read_rows if options.on_error == "fail" else parquet.read_good_groups
+    read = parquet.read_rows
+    if options.on_error != "fail":
+        read = partial(parquet.read_good_groups, budget=options.in_flight)
     row, end_row = part.first_row, part.first_row + part.num_rows
     for found in read(
         path, part.first_group, part.end_group, options.columns, options.batch_rows()

@@ -200,7 +200,7 @@ class DigestingSink:
             self._raw.close()
 
     def withhold(self) -> None:
-        """Lets no file appear, although all went well: there is nothing in it."""
+        """Lets no file be there in the end, although all went well: there is nothing in it."""
         self.is_withheld = True
 
     def discard(self) -> None:
@@ -228,10 +228,13 @@ class DigestingSink:
 
 @contextmanager
 def create_file(root: str, path: str) -> Iterator[DigestingSink]:
-    """Creates `path` below `root`, visible only once the body is through; nothing stays if it fails.
+    """Creates `path` below `root`, visible only once the body is through; nothing new if it fails.
+
+    An older file of that name is replaced; by none if the new one is withheld.
 
     Raises:
         OutputError: The system refuses.
+        FailedPreconditionError: The older file cannot be deleted.
     """
     if not is_local(path):
         with _create_remote(path) as sink:
@@ -244,7 +247,9 @@ def create_file(root: str, path: str) -> Iterator[DigestingSink]:
     try:
         yield sink
         sink.close()
-        if not sink.is_withheld:
+        if sink.is_withheld:
+            delete_file(path)
+        else:
             _give_name(temporary, path)
     finally:
         sink.discard()
@@ -267,6 +272,7 @@ def _create_remote(path: str) -> Iterator[DigestingSink]:
     with tempfile.TemporaryFile() as spool:
         yield (sink := DigestingSink(spool, path))
         if sink.is_withheld:
+            delete_file(path)
             return
         with told_of_output(path), _deleting_if_cut_off(path):
             spool.seek(0)

@@ -9,22 +9,24 @@ import pyarrow.compute as pc
 
 from servable_core.batching.ragged_array import RaggedArray
 from servable_core.errors import InvalidArgumentError
+from servable_core.servables.signature import Encoding
 from transforms.binding import Binding, BoundInput
 from transforms.casts import as_stored, cast_values
+from transforms.formats.example_bytes import to_examples
 from transforms.input_batch import InputBatch
 
 
 def to_tensors(batch: InputBatch, binding: Binding) -> dict[str, Any]:
     """Returns one array or string tensor for each input, with the batch as first dimension.
 
-    Inputs that are padded come as `RaggedArray`s; those derived from them do not come at all, for
-    they are made when batches are padded.
+    Inputs that are padded, ragged or sparse come as `RaggedArray`s; those derived from them do not
+    come at all, for they are made when batches are padded.
 
     Raises:
         InvalidArgumentError: A null, a list of another length, or a value that does not fit.
     """
     return {
-        each.tensor.name: _to_ragged(batch, each) if each.is_padded else _to_tensor(batch, each)
+        each.tensor.name: _to_ragged(batch, each) if each.is_ragged else _to_tensor(batch, each)
         for each in binding.inputs
         if each.derivation is None
     }
@@ -34,6 +36,7 @@ def _to_ragged(batch: InputBatch, bound: BoundInput) -> RaggedArray:
     name = bound.columns[0]
     array = batch.columns.column(name)
     _check_no_nulls(array, name, batch)
+    array = _as_lists(array)
     offsets = array.offsets.to_numpy().astype(np.int64)
     offsets -= offsets[0]
     items = array.flatten()
@@ -44,9 +47,36 @@ def _to_ragged(batch: InputBatch, bound: BoundInput) -> RaggedArray:
     _check_no_nulls(flat, name, batch, offsets)
     values = _values(flat, name, batch, bound)
     inner = bound.row_shape[1:]
-    return (
+    rows = (
         _with_inner_shape(values, offsets, inner, bound) if inner else RaggedArray(values, offsets)
     )
+    if not bound.tensor.is_dense:
+        _check_widths(rows, batch, bound)
+    return rows
+
+
+def _as_lists(array: pa.Array) -> pa.Array:
+    """Returns a column of lists: of a single value each where it has none."""
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        return array
+    if pa.types.is_fixed_size_list(array.type):
+        size, values = array.type.list_size, array.flatten()
+    else:
+        size, values = 1, array
+    offsets = pa.array(np.arange(len(array) + 1, dtype=np.int64) * size)
+    return pa.LargeListArray.from_arrays(offsets, values)
+
+
+def _check_widths(rows: RaggedArray, batch: InputBatch, bound: BoundInput) -> None:
+    width, is_sparse = bound.tensor.row_width, bound.tensor.encoding is Encoding.SPARSE
+    if width is None:
+        return
+    lengths = rows.lengths
+    wrong = np.flatnonzero(lengths > width if is_sparse else lengths != width)
+    if len(wrong):
+        raise InvalidArgumentError(
+            f"column {bound.columns[0]!r} has {lengths[wrong[0]]} values at {batch.locate(int(wrong[0]))}, but {bound.tensor} takes {'at most ' if is_sparse else ''}{width} a row; cut or fill the lists with --preprocess, or export a signature of another width"
+        )
 
 
 def _with_inner_shape(
@@ -63,6 +93,8 @@ def _with_inner_shape(
 def _to_tensor(batch: InputBatch, bound: BoundInput) -> Any:
     if bound.takes_records:
         return batch.records
+    if bound.as_example:
+        return _bytes_values(to_examples(batch.columns.select(list(bound.columns))))
     if len(bound.columns) == 1:
         values = _column_values(batch, bound.columns[0], bound)
     else:
@@ -121,7 +153,7 @@ def _flat(array: pa.Array, name: str, batch: InputBatch, bound: BoundInput) -> p
 
 
 def _length_remedy(name: str, bound: BoundInput) -> str:
-    if bound.is_padded or bound.row_shape[:1] != (-1,):
+    if bound.is_ragged or bound.row_shape[:1] != (-1,):
         return "make them alike with --preprocess"
     return f"have them padded, with --input_map=TENSOR=mask({name}) or TENSOR=len({name}) where the model has such an input, or with --pad_variable_length_inputs"
 

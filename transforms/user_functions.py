@@ -6,7 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.errors import (
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    ServableCoreError,
+)
 
 BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
 
@@ -47,7 +52,7 @@ def import_function(flag: str, reference: str, expected: str) -> Callable[..., A
         raise NotFoundError(
             f"{flag}={reference}: the module {module_name!r} cannot be imported ({error}); it must be importable here and on the workers"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end the process when it is imported
         raise InvalidArgumentError(
             f"{flag}={reference}: importing the module {module_name!r} failed: {type(error).__name__}: {error}"
         ) from error
@@ -64,13 +69,21 @@ def import_function(flag: str, reference: str, expected: str) -> Callable[..., A
 def checked_function(name: str, function: BatchFunction) -> BatchFunction:
     """Returns `function` with its promise checked at each call: as many rows, in a RecordBatch.
 
+    Its errors say that they are its own, but for those of input and output and of memory, which may
+    pass.
+
     Args:
         name: What to call it in messages.
         function: The user's.
     """
 
     def call(batch: pa.RecordBatch) -> pa.RecordBatch:
-        result = function(batch)
+        try:
+            result = function(batch)
+        except (ServableCoreError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise InternalError(f"{name} failed: {type(error).__name__}: {error}") from error
         if not isinstance(result, pa.RecordBatch):
             raise InvalidArgumentError(
                 f"{name} returned {type(result).__name__}; it must return a pyarrow.RecordBatch"

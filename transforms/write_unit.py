@@ -14,7 +14,7 @@ def part_writers(
     """Yields a writer for each of `paths`; all files appear when the body is through, or none.
 
     Files are committed in order, after every one of them has been written to its end; those without
-    rows do not appear.
+    rows do not appear, and what had their names goes.
 
     Args:
         output: The output directory, which the paths lie in.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from transforms.evaluation.results import EvaluationResults
 from transforms.evaluation.verdict import Verdict
-from transforms.metrics import Curves, RowMetric, Task, TopRow
+from transforms.metrics import Curves, RowMetric, Task, TopRow, Transition
 
 COMMAND_LINE = "command line"
 """The fact that is shown as a command."""
@@ -21,6 +21,7 @@ class ReportContent:
         verdict: What the gate decided; None where there is none.
         curves: Of all rows, by version.
         top_rows: The most different rows of all, by candidate.
+        transitions: The most frequent changes of class, by candidate.
         facts: Where the numbers come from, by name, in order: models, data, configuration,
             packages, and the command line under `COMMAND_LINE`.
         class_names: Of a multiclass task, in the order of the scores; empty for numbers.
@@ -34,6 +35,7 @@ class ReportContent:
     verdict: Verdict | None = None
     curves: Mapping[int, Curves] = field(default_factory=dict)
     top_rows: Mapping[int, Sequence[TopRow]] = field(default_factory=dict)
+    transitions: Mapping[int, Sequence[Transition]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     class_names: Sequence[str] = ()
     row_metrics: Sequence[RowMetric] = ()

@@ -5,7 +5,7 @@ from pipelines.report.lineage_facts import lineage_facts
 from transforms.evaluation.results import EvaluationResults
 from transforms.evaluation.state_files import SavedEvaluation
 from transforms.evaluation.verdict import Verdict
-from transforms.metrics import curves_of, top_rows
+from transforms.metrics import curves_of, top_rows, transitions
 
 _ALL_ROWS = 0
 
@@ -31,6 +31,11 @@ def evaluation_content(
         },
         top_rows={
             version: top_rows(saved.states, _ALL_ROWS, index)
+            for index, version in enumerate(setup.versions)
+            if index
+        },
+        transitions={
+            version: transitions(saved.states, _ALL_ROWS, index)
             for index, version in enumerate(setup.versions)
             if index
         },

@@ -12,11 +12,17 @@ from pipelines.report.gate_view import allowed_change
 from pipelines.report.highlights import Highlights, SliceHighlights, highlights
 from pipelines.report.metric_table import class_rows, comparison_cells, metric_sections
 from pipelines.report.number_format import counted, format_count, printable
-from pipelines.report.row_problems import num_problem_rows, row_counts, small_slices
+from pipelines.report.row_problems import (
+    num_problem_rows,
+    repeated_keys_warning,
+    row_counts,
+    small_slices,
+)
 from pipelines.report.score_charts import score_charts
 from pipelines.report.slice_chart import SliceChart, by_chance, slice_chart
 from pipelines.report.slice_ranking import MAX_SLICES
 from pipelines.report.top_row_table import top_row_lines
+from pipelines.report.transition_table import transition_lines
 from pipelines.report.verdict_view import verdict_views
 
 _TEMPLATE = "report.html.jinja"
@@ -90,8 +96,12 @@ def _page(content: ReportContent) -> dict[str, Any]:
         "change_charts": list(change_charts(content)),
         "max_slices": MAX_SLICES,
         "top_rows": {each: top_row_lines(content, each) for each in content.results.candidates},
+        "transitions": {
+            each: transition_lines(content, each) for each in content.results.candidates
+        },
         "row_counts": row_counts(content),
         "num_problem_rows": num_problem_rows(content),
+        "repeated_keys_warning": repeated_keys_warning(content),
         "num_small_slices": len(small),
         "small_slices": small[:_MAX_SMALL_SLICES],
         "command_line": facts.pop(COMMAND_LINE, ""),

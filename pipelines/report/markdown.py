@@ -10,7 +10,7 @@ from pipelines.report.highlights import SliceHighlights, highlights
 from pipelines.report.metric_groups import main_metrics
 from pipelines.report.metric_table import Cell, comparison_cells
 from pipelines.report.number_format import counted, printable
-from pipelines.report.row_problems import num_problem_rows, small_slices
+from pipelines.report.row_problems import num_problem_rows, repeated_keys_warning, small_slices
 from transforms.evaluation.verdict import CandidateVerdict, Verdict, gravity
 
 _MAX_RULES = 20
@@ -51,6 +51,9 @@ def _heading(content: ReportContent) -> Iterator[str]:
     said += [f"{counted(small, 'slice')} too small"] if small else []
     said += [f"{counted(left_out, 'row')} left out"] if left_out > 0 else []
     yield f"{', '.join(said)}. Brackets hold {content.level_name} confidence intervals."
+    warning = repeated_keys_warning(content)
+    if warning:
+        yield from ("", f"{warning}.")
 
 
 def _gate(content: ReportContent) -> Iterator[str]:

@@ -40,8 +40,8 @@ _OF_SLICES = ("log_loss", "auc", "accuracy", "rmse", "mae", "mean_prediction")
 # What figures show as pictures, and what of each class fills a table of its own.
 _DRAWN = (
     *ROW_COUNTS,
-    *("undefined_rows", "inference_errors", "unmatched_rows"),
-    "confusion",
+    *("undefined_rows", "inference_errors", "unmatched_rows", "repeated_keys"),
+    *("confusion", "transition"),
     "reliability_",
     "psi_expected",
 )

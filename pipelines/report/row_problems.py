@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pipelines.report.content import ReportContent
+from pipelines.report.number_format import counted
+from transforms.evaluation.repeated_keys import REPEATED_KEYS
 from transforms.evaluation.results import SliceResult
 from transforms.metrics.row_checks import ROW_COUNTS
 
@@ -52,6 +54,18 @@ def num_problem_rows(content: ReportContent) -> int:
     """Returns how many rows were not evaluated; a row counts for all versions or for none."""
     rows, valid = (max(_counts(content, name)) for name in _ALWAYS)
     return rows - valid + sum(max(_counts(content, name)) for name in (_FAILED, _UNMATCHED))
+
+
+def repeated_keys_warning(content: ReportContent) -> str:
+    """Returns what to know where rows share their keys, which are there to identify them."""
+    num_rows = max(_counts(content, REPEATED_KEYS))
+    if not num_rows:
+        return ""
+    return (
+        f"{counted(num_rows, 'row')} share the example key of another row, so that it does not identify"
+        " them; if rows with one key depend on each other, intervals are too narrow: give it as"
+        " --cluster_key"
+    )
 
 
 def small_slices(content: ReportContent) -> list[SliceResult]:

@@ -10,7 +10,12 @@ from pipelines.report.highlights import SliceHighlights, highlights
 from pipelines.report.metric_groups import main_metrics
 from pipelines.report.metric_table import Cell, comparison_cells
 from pipelines.report.number_format import counted, printable
-from pipelines.report.row_problems import num_problem_rows, row_counts, small_slices
+from pipelines.report.row_problems import (
+    num_problem_rows,
+    repeated_keys_warning,
+    row_counts,
+    small_slices,
+)
 from transforms.evaluation.verdict import gravity
 from transforms.metrics.directions import Direction
 
@@ -56,6 +61,7 @@ def _row_problems(content: ReportContent) -> Iterator[str]:
         yield f"{counted(num_problem_rows(content), 'row')} left out of all versions:"
         for each in row_counts(content)[2:]:
             yield f"  {max(each.counts):,} {each.words}"
+    yield from textwrap.wrap(repeated_keys_warning(content), _LINE_WIDTH)
 
 
 def _verdicts(content: ReportContent) -> Iterator[str]:

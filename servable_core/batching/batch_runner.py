@@ -173,7 +173,9 @@ class BatchRunner:
         self, padded: PaddedInputs, num_rows: int, start: int, stop: int, max_rows: int
     ) -> Outputs:
         """Calls the model with rows [start, stop) of a batch, and more to reach a fitting size."""
-        size = self._sizing.padded_rows(stop - start, padded.padded_length, max_rows)
+        size = self._sizing.padded_rows(
+            stop - start, padded.padded_length, max_rows, wants_few_shapes=padded.is_padded
+        )
         is_whole = (start, stop) == (0, num_rows)
         inputs = padded.inputs
         if not is_whole or size > num_rows:
@@ -221,6 +223,7 @@ class BatchRunner:
             padded_rows=size,
             padded_length=padded.padded_length,
             cells=0 if padded.lengths is None else int(padded.lengths[rows].sum()),
+            is_padded=padded.is_padded,
             run_secs=run_secs,
             is_extra=is_extra,
         )

@@ -129,14 +129,22 @@ class BatchSizing:
             return None
         return max(num_rows, self.target_rows(_NOT_RAGGED))
 
-    def padded_rows(self, num_rows: int, length: int, max_rows: int) -> int:
+    def padded_rows(
+        self, num_rows: int, length: int, max_rows: int, *, wants_few_shapes: bool = True
+    ) -> int:
         """Returns the rows that a call with `num_rows` rows of this length should have.
 
         No more than `max_rows`, if they have not more themselves: padding must not be what
         exhausts memory.
+
+        Args:
+            num_rows: Rows that it has.
+            length: What they are padded to; 0 if they are not ragged.
+            max_rows: Most rows of a call.
+            wants_few_shapes: Whether more rows make the shape a common one, where no sizes are given.
         """
         sizes: Sequence[int] = self._options.allowed_batch_sizes
-        if not num_rows or not (sizes or length):
+        if not num_rows or not (sizes or (length and wants_few_shapes)):
             return num_rows
         if sizes and length:  # where the bound is one of cells, an allowed size may be beyond it
             max_rows = min(max_rows, self.target_rows(length))

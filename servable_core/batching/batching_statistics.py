@@ -136,9 +136,10 @@ class StatisticsRecorder:
         cells: int,
         run_secs: float,
         is_extra: bool,
+        is_padded: bool = True,
     ) -> None:
-        """Counts a model call that has succeeded; `cells` without padding."""
-        num_cells = padded_rows * padded_length
+        """Counts a model call that has succeeded; `cells` without padding, if `is_padded` at all."""
+        num_cells = padded_rows * padded_length if is_padded else cells
         with self._lock:
             self._add_run_locked(run_secs, is_extra=is_extra)
             counts = self._counts

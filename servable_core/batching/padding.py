@@ -35,10 +35,9 @@ class DerivedInput:
     derivation: Derivation
     dtype: str
 
-    def values(self, lengths: np.ndarray, padded_length: int) -> np.ndarray:
-        """Returns the values for rows of these lengths."""
-        is_mask = self.derivation is Derivation.MASK
-        made = row_mask(lengths, padded_length) if is_mask else lengths
+    def values(self, places: "_Places") -> np.ndarray:
+        """Returns the values for rows that lie so."""
+        made = places.mask if self.derivation is Derivation.MASK else places.lengths
         return made.astype(self.dtype)
 
 
@@ -52,26 +51,52 @@ class PaddingOptions:
         derived: Inputs to make.
         ragged_outputs: Outputs whose second dimension is the padded length; they are cut to the
             rows' own lengths again.
+        unpadded: Inputs that the model takes ragged; their rows, too, are run with their like.
     """
 
     ladder: LengthLadder = LengthLadder()  # noqa: RUF009 - frozen
     pad_values: Mapping[str, Any] = field(default_factory=dict)
     derived: tuple[DerivedInput, ...] = ()
     ragged_outputs: frozenset[str] = frozenset()
+    unpadded: tuple[str, ...] = ()
 
 
 class PaddedInputs(NamedTuple):
-    """Inputs of which none is ragged any more.
+    """Inputs of which none is ragged any more, but those that the model takes so.
 
     Attributes:
         inputs: By name; those derived included.
         lengths: Values of each row, of its longest ragged input; None if no input was ragged.
-        padded_length: What they were padded to; 0 if no input was ragged.
+        padded_length: What they were padded to, or would be; 0 if no input was ragged.
+        is_padded: Whether one was.
+        keeps_lengths: Whether one is still ragged.
     """
 
     inputs: Mapping[str, Any]
     lengths: np.ndarray | None = None
     padded_length: int = 0
+    is_padded: bool = False
+    keeps_lengths: bool = False
+
+
+class _Places(NamedTuple):
+    """Where rows lie in their padded array, found once for all that is made of them.
+
+    Attributes:
+        lengths: Values of each row.
+        mask: `row_mask` of these lengths: [num_rows, padded length].
+    """
+
+    lengths: np.ndarray
+    mask: np.ndarray
+
+    @classmethod
+    def of(cls, value: Any, ladder: LengthLadder) -> "_Places":
+        if isinstance(value, RaggedArray):
+            lengths = value.lengths
+            return cls(lengths, row_mask(lengths, ladder.rung(lengths.max(initial=0))))
+        num_rows, length = value.shape[:2]  # a dense input has all values
+        return cls(np.full(num_rows, length), np.ones((num_rows, length), np.bool_))
 
 
 def row_lengths(inputs: Mapping[str, Any]) -> np.ndarray | None:
@@ -84,27 +109,33 @@ def row_lengths(inputs: Mapping[str, Any]) -> np.ndarray | None:
 
 
 def pad_inputs(inputs: Mapping[str, Any], options: PaddingOptions) -> PaddedInputs:
-    """Pads every ragged input to the rung above its own longest row, and makes the derived ones."""
+    """Pads ragged inputs, each to the rung above its own longest row, and makes the derived ones."""
     lengths = row_lengths(inputs)
     if lengths is None and not options.derived:
         return PaddedInputs(inputs)
-    padded = {
-        name: _padded(name, value, options) if isinstance(value, RaggedArray) else value
-        for name, value in inputs.items()
-    }
-    for each in options.derived:
-        shape = padded[each.of].shape
-        own = row_lengths({each.of: inputs[each.of]})
-        own = np.full(shape[0], shape[1]) if own is None else own  # a dense input has all values
-        padded[each.name] = each.values(own, shape[1])
+    ragged = {name for name, value in inputs.items() if isinstance(value, RaggedArray)}
+    to_pad = ragged.difference(options.unpadded)
+    padded, places = dict(inputs), {}
+    for name in to_pad | {each.of for each in options.derived}:
+        places[name] = _Places.of(inputs[name], options.ladder)
+        padded[name] = _padded(name, inputs[name], places[name].mask, options)
+    padded.update({each.name: each.values(places[each.of]) for each in options.derived})
     padded_length = 0 if lengths is None else options.ladder.rung(lengths.max(initial=0))
-    return PaddedInputs(inputs=padded, lengths=lengths, padded_length=padded_length)
+    return PaddedInputs(
+        inputs=padded,
+        lengths=lengths,
+        padded_length=padded_length,
+        is_padded=bool(to_pad),
+        keeps_lengths=len(to_pad) < len(ragged),
+    )
 
 
-def _padded(name: str, value: RaggedArray, options: PaddingOptions) -> np.ndarray:
+def _padded(name: str, value: Any, mask: np.ndarray, options: PaddingOptions) -> Any:
+    if not isinstance(value, RaggedArray):
+        return value
     is_text = value.dtype.kind in "OSU"
     fill = options.pad_values.get(name, b"" if is_text else 0)
-    return value.padded(options.ladder.rung(value.lengths.max(initial=0)), fill)
+    return value.padded(mask.shape[1], fill, mask)
 
 
 def cut_outputs(
@@ -113,18 +144,17 @@ def cut_outputs(
     """Returns the outputs with those in `options.ragged_outputs` cut to the lengths of `rows`.
 
     An output whose second dimension is not the padded length stays as it is: the model has made
-    something of its own of it.
+    something of its own of it. Where the model gets ragged rows, it pads them to the longest itself.
     """
-    lengths = padded.lengths
-    if lengths is None or not options.ragged_outputs:
+    if padded.lengths is None or not options.ragged_outputs:
         return dict(outputs)
+    lengths = padded.lengths[rows]
+    widths = {padded.padded_length} if padded.is_padded else set()
+    if padded.keeps_lengths:
+        widths.add(int(lengths.max(initial=0)))
     return {
-        name: unpadded(value, lengths[rows])
-        if name in options.ragged_outputs and _is_padded(value, padded.padded_length)
+        name: unpadded(value, lengths)
+        if name in options.ragged_outputs and value.ndim > 1 and value.shape[1] in widths
         else value
         for name, value in outputs.items()
     }
-
-
-def _is_padded(value: np.ndarray, padded_length: int) -> bool:
-    return value.ndim > 1 and value.shape[1] == padded_length

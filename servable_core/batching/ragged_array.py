@@ -51,7 +51,8 @@ class RaggedArray:
     @property
     def lengths(self) -> np.ndarray:
         """Values of each row: int64 of shape [num_rows]."""
-        return np.diff(self.offsets)
+        lengths: np.ndarray = self.offsets[1:] - self.offsets[:-1]
+        return lengths
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -74,8 +75,13 @@ class RaggedArray:
         values: np.ndarray = self.values[self.offsets[index] : self.offsets[index + 1]]
         return values
 
-    def padded(self, length: int, value: object) -> np.ndarray:
+    def padded(self, length: int, value: object, mask: np.ndarray | None = None) -> np.ndarray:
         """Returns an array of shape [num_rows, length, ...] with `value` behind each row's own.
+
+        Args:
+            length: Of every row of the result.
+            value: What to pad with.
+            mask: `row_mask(self.lengths, length)`, if there is one already.
 
         Raises:
             InvalidArgumentError: A row is longer.
@@ -89,7 +95,7 @@ class RaggedArray:
                 f"rows must have at most {length} values, got {lengths.max()}"
             )
         result = np.full((len(lengths), length, *self.values.shape[1:]), value, self.dtype)
-        result[row_mask(lengths, length)] = content
+        result[row_mask(lengths, length) if mask is None else mask] = content
         return result
 
     def __repr__(self) -> str:

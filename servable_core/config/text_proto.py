@@ -18,13 +18,17 @@ def read_text(path: str, file_system: FileSystem, *, what: str) -> str:
 
     Raises:
         NotFoundError: There is no such file.
-        InvalidArgumentError: It is not UTF-8.
+        InvalidArgumentError: It is a directory, or not UTF-8.
     """
     try:
         with file_system.open(path) as stream:
             return stream.read().decode()
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no {what} at {path}") from error
+    except IsADirectoryError as error:
+        raise InvalidArgumentError(
+            f"the {what} {path} is a directory; expected a text proto"
+        ) from error
     except UnicodeDecodeError as error:
         raise InvalidArgumentError(f"{path}: expected a text proto in UTF-8, got bytes") from error
 

@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
-import numpy as np
-
 from servable_core.errors import NotFoundError
+
+
+class Encoding(Enum):
+    """How the values of a tensor are kept."""
+
+    DENSE = "dense"
+    RAGGED = "ragged"
+    SPARSE = "sparse"
+    UNTOLD = (
+        "untold"  # a part of a ragged tensor, or a tensor of its own: the servable does not tell
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,17 +24,36 @@ class TensorSpec:
     """One input or output of a signature.
 
     Attributes:
-        name: Key in the signature's inputs or outputs.
-        dtype: NumPy's name of the element type; "string" for bytes.
+        name: Key in the signature's inputs or outputs; of an input that is fed in parts, the first
+            part's.
+        dtype: NumPy's name of the element type; "string" for bytes; "composite" for a ragged or
+            sparse tensor that does not have one list of values a row.
         shape: Dimensions with None where any size will do; None when even the rank is unknown.
+        encoding: How its values are kept. Rows of ragged and sparse inputs are given as lists, in a
+            `RaggedArray`.
+        parts: Tensors that the servable takes in place of a ragged or sparse input: values and row
+            splits; or indices, values and dense shape.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...] | None
+    encoding: Encoding = Encoding.DENSE
+    parts: tuple["TensorSpec", ...] = ()
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is an array with a place for each value."""
+        return self.encoding is Encoding.DENSE
+
+    @property
+    def row_width(self) -> int | None:
+        """Values of a row of a ragged tensor, or most of them in a sparse one; None if it is open."""
+        return self.shape[1] if self.shape is not None and len(self.shape) > 1 else None
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype} {format_shape(self.shape)}"
+        encoding = "" if self.is_dense else f"{self.encoding.value} "
+        return f"{self.name}: {encoding}{self.dtype} {format_shape(self.shape)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +80,18 @@ class Predictor(Protocol):
 
     def predict(
         self, signature_name: str, inputs: Mapping[str, Any], output_names: Sequence[str]
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Runs one batch.
 
         Args:
             signature_name: Which signature to run.
-            inputs: One array or tensor for each input, of the signature's dtype.
+            inputs: One array or tensor for each input, of the signature's dtype; a `RaggedArray`
+                for one that is ragged or sparse.
             output_names: Outputs to return; the others stay on the device.
 
         Returns:
-            NumPy arrays by output name; strings are object arrays of bytes.
+            NumPy arrays by output name, `RaggedArray`s of ragged ones; strings are object arrays
+            of bytes.
         """
 
 

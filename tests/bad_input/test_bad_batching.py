@@ -225,7 +225,9 @@ class TestFiles:
 
     def test_directory(self, refusal, tmp_path):
         """A directory is no file."""
-        assert str(tmp_path) in refusal(f"--batching_parameters_file={tmp_path}")
+        assert refusal(f"--batching_parameters_file={tmp_path}") == (
+            f"the batching parameters file {tmp_path} is a directory; expected a text proto"
+        )
 
     def test_of_a_model(self, refusal, tmp_path):
         """A model's own file is checked before anything is written."""

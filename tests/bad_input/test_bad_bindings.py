@@ -139,7 +139,7 @@ class TestFlagsThatNameNothing:
         """An entry of another form is repeated with the form that was expected."""
         assert refusal(f"--input_map={entry}") == (
             f"--input_map={entry} is not of the form tensor=column, tensor=[column1,column2],"
-            " tensor=mask(column) or tensor=len(column)"
+            " tensor=mask(column), tensor=len(column) or tensor=example(column1,column2)"
         )
 
     @pytest.mark.parametrize("entry", ["x=[a,b", "x=[a,,b]", "x=[]"])

@@ -50,6 +50,12 @@ class TestBeamFlags:
             "Beam's argument --direct_num_workers: invalid int value: 'two'"
         )
 
+    def test_number_of_workers(self, refusal):
+        """Beam would run into an IndexError."""
+        assert refusal("--direct_num_workers=-1") == (
+            "--direct_num_workers must be 0 (one for each core) or more, got -1"
+        )
+
     def test_choice(self, refusal):
         """A choice that Beam does not offer is refused with those that it does."""
         message = refusal("--direct_running_mode=threads")
@@ -138,11 +144,18 @@ class TestNumbers:
             ("max_batch_size", "1 or more"),
             ("num_batch_threads", "1 or more"),
             ("max_in_flight_bytes", "1 or more"),
+            ("gpu_memory_limit_mib", "1 or more"),
         ],
     )
     def test_not_positive(self, refusal, name, expected, value):
         """Zero and negative numbers are refused with what was expected."""
         assert refusal(f"--{name}={value}") == f"--{name} must be {expected}, got {value}"
+
+    def test_more_threads_than_a_machine_has(self, refusal):
+        """A typing error must not take all of the system's threads."""
+        assert refusal("--num_batch_threads=1000000").startswith(
+            "num_batch_threads must be 1024 or less, got 1000000"
+        )
 
     def test_negative_retries(self, refusal):
         """No retries are fine, fewer are not."""

@@ -66,7 +66,11 @@ class TestReferences:
 
     @pytest.mark.parametrize(
         ("code", "words"),
-        [("def (", "SyntaxError: invalid syntax"), ("undefined", "NameError: name 'undefined'")],
+        [
+            ("def (", "SyntaxError: invalid syntax"),
+            ("undefined", "NameError: name 'undefined'"),
+            ("import sys\nsys.exit(7)", "SystemExit: 7"),
+        ],
     )
     def test_module_that_fails(self, refusal, tmp_path, module, code, words):
         """A module whose import raises is named with what it raised."""
@@ -84,7 +88,7 @@ class TestSample:
     def test_raises(self, refusal, module):
         """An exception on the sample is told with its type."""
         assert refusal(f"--preprocess={module}:fails") == (
-            f"--preprocess={module}:fails failed on the first 16 rows: KeyError: 'boom'"
+            f"--preprocess={module}:fails failed: KeyError: 'boom'"
         )
 
     def test_wrong_number_of_rows(self, refusal, module):

@@ -35,8 +35,9 @@ class TestBasePath:
 
     def test_file_instead_of_directory(self, refusal, data_path):
         """A file is no base path."""
-        message = refusal(f"--model_base_path={data_path}")
-        assert f"--model_base_path={data_path} does not exist or is empty" in message
+        assert refusal(f"--model_base_path={data_path}") == (
+            f"--model_base_path={data_path} is a file; expected the directory of a model's versions"
+        )
 
     def test_no_numeric_version(self, refusal, copy):
         """Directories without a number for a name are no versions, and the message says so."""

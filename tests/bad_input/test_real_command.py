@@ -57,7 +57,10 @@ def _flags_and_start(request, base_path, data_path, tmp_path):
         "parquet": lambda: _truncated_parquet(tmp_path, data_path),
         "tfrecord": lambda: _text_as_tfrecord(tmp_path),
         "binding": lambda: (["--input_map=x=txt"], "signature 'serving_default' of model"),
-        "function": lambda: (["--preprocess=json:loads"], "--preprocess=json:loads failed on"),
+        "function": lambda: (
+            ["--preprocess=json:loads"],
+            "--preprocess=json:loads failed: TypeError",
+        ),
         "output": lambda: ([f"--output={data_path}"], f"--output={data_path} is a file"),
     }
     return cases[request.param]()
@@ -98,7 +101,8 @@ class TestRefusals:
         message, _, resume = done.stderr.splitlines()
         assert message.startswith("error: unit 0 of 1 (")
         assert message.endswith("failed: ValueError: a bad row")
-        assert resume.strip().startswith("python run_pipeline.py precompute --output=")
+        program = f"{sys.executable} {_ROOT}/run_pipeline.py"
+        assert resume.strip().startswith(f"{program} precompute --output=")
         assert not (output / "_SUCCESS").exists()
 
     def test_good_input_leaves_stderr_empty(self, precompute_args):

@@ -206,7 +206,9 @@ class TestFunctions:
     def test_raises(self, failure, module, flag):
         """A function that fails beyond the sample fails its unit."""
         column = pa.array(np.ones(_NUM_ROWS), pa.float32())
-        assert failure("float", column, f"{flag}={module}:fails") == "ValueError: a bad row"
+        assert failure("float", column, f"{flag}={module}:fails") == (
+            f"{flag}={module}:fails failed: ValueError: a bad row"
+        )
 
     @pytest.mark.parametrize("flag", ["--preprocess", "--postprocess"])
     def test_drops_a_row(self, failure, module, flag):

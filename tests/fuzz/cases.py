@@ -1,5 +1,6 @@
 """One case: a file is damaged, a job reads it, and what comes of it is judged."""
 
+import gzip
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from transforms.unit_job import create_unit_job
 from transforms.worker_core import WorkerCore, WorkerCoreConfig
 
 EXECUTION = ExecutionOptions(max_batch_size=16, num_batch_threads=1, max_unit_retries=0)
+_MAX_BYTES = 32 << 20  # of damaged content, so that cases are quick
 ON_ERROR = ("fail", "dead_letter")
 _TEXT_BORDERS = frozenset(b'\n\r"')  # where one of these comes or goes, neighbours are concerned
 
@@ -54,14 +56,29 @@ def damaged(original: Original, rng: np.random.Generator) -> tuple[bytes, Part |
         assert len(changed) == len(inside)
         content = original.content[: part.start] + changed + original.content[part.end :]
         return content, part if _is_confined(original, inside, changed) else None
+    if original.is_damaged:
+        return original.content, None
     if not rng.integers(30):
         others = list(corpora.MAKERS.values())
         return others[int(rng.integers(len(others)))](rng).content, None
     content = original.content
-    for _ in range(int(rng.integers(1, 3))):
-        mutation = mutations.ANYWHERE[int(rng.integers(len(mutations.ANYWHERE)))]
-        content = mutation(content, rng)
+    if rng.integers(2):
+        content = _damaged_inside(original, rng)
+    if content is original.content or not rng.integers(4):
+        for _ in range(int(rng.integers(1, 3))):
+            mutation = mutations.ANYWHERE[int(rng.integers(len(mutations.ANYWHERE)))]
+            content = mutation(content, rng)
     return content, None
+
+
+def _damaged_inside(original: Original, rng: np.random.Generator) -> bytes:
+    """Returns the file with damage that its format gives rise to; if compressed, in what it holds."""
+    is_compressed = original.name.endswith(".gz")
+    content = gzip.decompress(original.content) if is_compressed else original.content
+    fitting = mutations.OF_FORMAT[Path(original.name.removesuffix(".gz")).suffix]
+    for _ in range(int(rng.integers(1, 3))):
+        content = fitting[int(rng.integers(len(fitting)))](content, rng)[:_MAX_BYTES]
+    return gzip.compress(content, mtime=0) if is_compressed else content
 
 
 def _is_confined(original: Original, before: bytes, after: bytes) -> bool:
@@ -109,6 +126,8 @@ class DataCases:
                     raise BrokenPromiseError("letters were written that nobody has asked for")
                 if part is not None:
                     _check_others(rows, part)
+                if path.suffix == ".jsonl":
+                    _check_lines(rows, content)
                 yield "letters" if rows.letters else "rows"
 
     def _job(self, path: Path, on_error: str, flags: Mapping[str, Any]) -> Rows:
@@ -189,6 +208,16 @@ def _check_sums(receipts, rows: Rows) -> None:
         raise BrokenPromiseError(f"rows {sorted(both)} were written and put aside")
     if len(set(rows.letters)) != len(rows.letters):
         raise BrokenPromiseError(f"letters come twice: {rows.letters}")
+
+
+def _check_lines(rows: Rows, content: bytes) -> None:
+    """Checks that each line is a row or a letter, in their order; none of a file of other content."""
+    if content.startswith(b"\x1f\x8b"):
+        return
+    num_lines = sum(bool(line.strip()) for line in content.split(b"\n"))
+    found = sorted([*rows.scores, *(row for row in rows.letters if row is not None)])
+    if found != list(range(num_lines)):
+        raise BrokenPromiseError(f"{num_lines} lines, but {len(found)} rows and letters: {found}")
 
 
 def _check_others(rows: Rows, part: Part) -> None:

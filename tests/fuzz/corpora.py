@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.datasets import to_examples
+from tests.fuzz import mutations
 from tests.record_frames import frame
 from transforms.bad_records import BadRecord, Stage
 from transforms.dead_letters import DEAD_LETTERS_DIRECTORY, ROW_TYPES_KEY, to_table
@@ -31,19 +32,21 @@ class Part:
 
 @dataclass(frozen=True)
 class Original:
-    """A good file.
+    """A file before the damage.
 
     Attributes:
         name: Of the file, with its suffix.
         content: Its bytes.
         parts: Those of its parts to which damage is confined.
         flags: Options of jobs that read it, beside those of all.
+        is_damaged: Whether what it holds is damaged already, and all else should be good.
     """
 
     name: str
     content: bytes
     parts: tuple[Part, ...]
     flags: dict[str, Any]
+    is_damaged: bool = False
 
 
 def columns() -> dict[str, np.ndarray]:
@@ -195,8 +198,13 @@ def _text(name: str, lines: list[str], first_row: int, rng: np.random.Generator)
 
 
 def letters(rng: np.random.Generator) -> Original:
-    """Dead letters of an earlier job: rows as JSON, or Examples."""
+    """Dead letters of an earlier job: rows as JSON, or Examples; often some are damaged."""
     records = _records(rng) if rng.integers(2) else [json.dumps(each).encode() for each in _rows()]
+    damage = (*mutations.ANYWHERE, *mutations.OF_FORMAT[".jsonl"] * 4)
+    num_damaged = int(rng.integers(4))
+    for _ in range(num_damaged):
+        row = int(rng.integers(NUM_ROWS))
+        records[row] = damage[int(rng.integers(len(damage)))](records[row], rng)
     table = to_table(
         [
             BadRecord(
@@ -214,7 +222,8 @@ def letters(rng: np.random.Generator) -> Original:
     types = json.dumps({"id": "int64", "a": "float", "b": "float", "s": "string"})
     sink = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({ROW_TYPES_KEY: types}), sink)
-    return Original(f"{DEAD_LETTERS_DIRECTORY}/a.parquet", sink.getvalue(), (), {})
+    name = f"{DEAD_LETTERS_DIRECTORY}/a.parquet"
+    return Original(name, sink.getvalue(), (), {}, is_damaged=num_damaged > 1)
 
 
 MAKERS = {

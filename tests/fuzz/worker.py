@@ -9,10 +9,12 @@ import faulthandler
 import json
 import resource
 import sys
+import time
 import traceback
 from pathlib import Path
 
 _MAX_DATA_BYTES = 6 << 30  # more than any good file here needs, TensorFlow included
+_MAX_SECS = 40.0  # of CPU time for a case, TensorFlow's start and the model's included
 
 
 def main(model: str, scratch: str, cases: str) -> None:
@@ -24,13 +26,21 @@ def main(model: str, scratch: str, cases: str) -> None:
 
     data, models = DataCases(model, Path(scratch)), ModelCases(model, Path(scratch))
     for corpus, number in json.loads(cases):
+        started_secs = time.process_time()
         try:
             outcomes = list((models if corpus == "models" else data).run(corpus, number))
         except BaseException:  # noqa: BLE001 - told
             _tell(fault=traceback.format_exc())
         else:
-            _tell(outcomes=outcomes)
+            _check_time(time.process_time() - started_secs, outcomes)
     data.close()
+
+
+def _check_time(secs: float, outcomes: list[str]) -> None:
+    if secs > _MAX_SECS:
+        _tell(fault=f"it took {secs:.0f} seconds of CPU time")
+    else:
+        _tell(outcomes=outcomes)
 
 
 def _tell(**facts) -> None:

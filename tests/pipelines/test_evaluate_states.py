@@ -130,7 +130,9 @@ def test_a_deterministic_evaluation_of_models_repeats_itself(root, tmp_path):
 
 def test_a_column_that_was_not_passed_through_is_told(root, tmp_path, capsys):
     assert _evaluate_saved(root, tmp_path / "out", root / "few", "--slice=user") == 2
-    assert "precompute them with --passthrough=user" in capsys.readouterr().err
+    assert "precompute them with --passthrough=user; there are: " in capsys.readouterr().err
+    assert _evaluate_saved(root, tmp_path / "out", root / "few", "--slice=contry") == 2
+    assert "did you mean 'country'?" in capsys.readouterr().err
 
 
 def test_models_do_not_go_with_saved_predictions(root, tmp_path, capsys):

@@ -260,6 +260,14 @@ def test_rows_none_of_which_can_be_evaluated(rows, tmp_path, capsys):
     assert _evaluate(directory, output, "--prediction=probability") == 0
 
 
+def test_a_version_without_any_prediction_is_named(rows, tmp_path, capsys):
+    """Whose rows are at fault is half of what there is to know."""
+    missing = {**rows, "other": np.full(NUM_ROWS, np.nan, dtype=np.float32)}
+    output = tmp_path / "out"
+    assert _evaluate(_save(tmp_path / "p", missing), output) == 1
+    assert "could be evaluated (nan_scores 2,000 of version 2): check" in capsys.readouterr().err
+
+
 def test_other_outputs_are_named(rows, tmp_path, capsys):
     """A candidate with outputs of other names is refused with the names that it has."""
 

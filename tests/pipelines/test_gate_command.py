@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.cli import main
 from pipelines.gate import add_gate_flags, run
 from servable_core.errors import DataLossError, InvalidArgumentError, NotFoundError
 from tests.transforms.metrics.evaluated import batch_of, two_models
@@ -106,11 +108,67 @@ def test_metrics_that_were_written_of_the_states_are_not_worked_out_again(
     shutil.copytree(states, copy)
     path = config({**_BETTER, "slices": {"columns": ["country"]}})
     first = run(str(copy), path)
-    monkeypatch.setattr(Evaluation, "finalise", lambda *_: pytest.fail("worked out again"))
+    monkeypatch.setattr(Evaluation, "finalise_slices", lambda *_: pytest.fail("worked out again"))
     again = run(str(copy), path, str(tmp_path / "elsewhere"))
     assert again.verdict == first.verdict
     for name in ("metrics.parquet", "metrics.json"):
         assert (tmp_path / "elsewhere" / name).read_bytes() == (copy / name).read_bytes()
+
+
+def test_metrics_of_another_release_are_worked_out_again(states, config, tmp_path, monkeypatch):
+    """Its formulas may have been others; a gate judges by those of this one."""
+    copy = tmp_path / "copy"
+    shutil.copytree(states, copy)
+    for module in ("pipelines.evaluation_outcome", "transforms.evaluation.finalise"):
+        monkeypatch.setattr(f"{module}.formula_digest", lambda _own: "those of last year")
+    former = run(str(copy), config(_BETTER))
+    metrics = copy / "metrics.parquet"
+    content = metrics.read_bytes()
+    monkeypatch.undo()
+    finalised = []
+    finalise = Evaluation.finalise_slices
+    monkeypatch.setattr(
+        Evaluation,
+        "finalise_slices",
+        lambda *given, **named: finalised.append(1) or finalise(*given, **named),
+    )
+    again = run(str(copy), config(_BETTER))
+    assert finalised
+    assert again.verdict == former.verdict
+    assert metrics.read_bytes() != content
+
+
+def test_states_of_another_release_are_refused(states, config, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(states, copy)
+    document = copy / "states/evaluation.json"
+    document.write_text(re.sub(r"eval\.states/\d+", "eval.states/1", document.read_text()))
+    flags = ["gate", f"--states={copy}", f"--eval_config={config(_BETTER)}"]
+    assert main([*flags, f"--output={tmp_path}/out"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "has states of schema eval.states/1, of another release" in error
+    assert "evaluate again" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_schema_counts_what_states_say(states):
+    """Whoever changes these fields counts the schema up, so that former states are refused as such."""
+    document = json.loads((states / "states/evaluation.json").read_text())
+    assert document["schema"] == "eval.states/2"
+    assert " ".join(sorted(document["setup"])) == (
+        "class_names confidence_level has_example_key is_clustered is_labelled is_weighted"
+        " label_centre max_false_positive_rate max_top_rows metrics min_precision min_slice_rows"
+        " model_name num_classes num_saved_rows quantiles task thresholds top_k versions"
+    )
+
+
+def test_states_that_are_cut_short_are_told(states, config, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(states, copy)
+    (copy / "states/evaluation.json").write_text("{")
+    with pytest.raises(DataLossError, match=r"damaged .*; evaluate again"):
+        run(str(copy), config(_BETTER))
 
 
 def test_metrics_of_other_states_are_worked_out_again(states, config, tmp_path):

@@ -237,6 +237,8 @@ class TestBindingFlags:
             ("--input_map=idz=ids", "'idz', which is no input of it; did you mean 'ids'?"),
             ("--length_ladder=8,4", "--length_ladder=8,4: rungs of a length ladder must be"),
             ("--on_null=skip", "--on_null must be error, default:VALUE"),
+            ("--input_format=orc", "--input_format must be one of parquet, tfrecord, csv, jsonl"),
+            ("--model_version=new", "--model_version: bad version 'new'"),
             ("--preprocess=none", "--preprocess=none is not of the form package.module:function"),
         ],
     )
@@ -244,6 +246,14 @@ class TestBindingFlags:
         """As `precompute` refuses them."""
         assert main(["inspect", *ragged, flag]) == 2
         assert expected in capsys.readouterr().err
+
+    def test_binding_of_no_data_is_refused(self, tmp_path, capsys):
+        """A flag that has no effect is a mistake."""
+        save_linear(tmp_path / "m", 1)
+        assert main(["inspect", f"--model_base_path={tmp_path}/m", "--input_map=x=age"]) == 2
+        assert capsys.readouterr().err == (
+            "error: --input_map says how data are bound, and there are none: give --input, too\n"
+        )
 
     def test_the_columns_that_a_function_adds(self, tmp_path, capsys):
         """`--preprocess` makes what models are bound to; both are shown."""

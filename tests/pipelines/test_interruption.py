@@ -1,10 +1,18 @@
 import contextlib
 import os
 import signal
+import threading
 
 import pytest
 
-from pipelines.interruption import check_not_interrupted, termination_as_interrupt
+from pipelines.interruption import (
+    check_not_interrupted,
+    stop_from_thread,
+    stop_on_signals,
+    termination_as_interrupt,
+)
+from servable_core.errors import AbortedError
+from servable_core.runtime.abort_token import AbortToken
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -49,3 +57,45 @@ def test_a_signal_that_an_import_has_swallowed_is_found():
             check_not_interrupted()
     with termination_as_interrupt():
         check_not_interrupted()
+
+
+class TestStopFromThread:
+    @staticmethod
+    def _stop_meanwhile(stop):
+        thread = threading.Thread(target=stop, args=("the lock was lost",))
+        thread.start()
+        return thread
+
+    def test_workers_elsewhere(self):
+        """The main thread, which waits for them, is interrupted, and can tell why."""
+        abort = AbortToken()
+
+        def launch():
+            with stop_on_signals(abort, workers_are_here=False, last_words=""):
+                self._stop_meanwhile(stop_from_thread(abort, workers_are_here=False))
+                threading.Event().wait(20)
+
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+            launch()
+        assert abort.reason == "the lock was lost"
+
+    def test_workers_here(self):
+        """They see the token; nobody is interrupted, so that what they hold is given back."""
+        abort = AbortToken()
+        with stop_on_signals(abort, workers_are_here=True, last_words=""):
+            self._stop_meanwhile(stop_from_thread(abort, workers_are_here=True)).join()
+        with pytest.raises(AbortedError, match="the lock was lost"):
+            abort.check()
+
+    def test_where_signals_are_not_ours(self):
+        """Whoever runs a job in a thread of his own is not sent a signal that would end him."""
+        abort, stops = AbortToken(), []
+
+        def embedded():
+            stops.append(stop_from_thread(abort, workers_are_here=False))
+
+        thread = threading.Thread(target=embedded)
+        thread.start()
+        thread.join()
+        stops[0]("the lock was lost")
+        assert abort.is_set

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.cli import main
+from pipelines.job_run import JobFailedError
 from servable_core.errors import InvalidArgumentError
 from servable_core.lifecycle import ServableId
 from servable_core.runtime.file_system import LocalFileSystem
@@ -19,7 +20,7 @@ from servable_core.servables.saved_model.tensorflow_runtime import import_tensor
 from servable_core.servables.saved_model.warmup_file import WARMUP_FILE
 from tests.datasets import write_parquet, write_tfrecord
 from tests.jobs import read_output, run_job
-from tests.models import call_model, save_linear, save_ragged, save_signatures
+from tests.models import call_model, save_linear, save_ragged, save_scalars, save_signatures
 
 _NUM_ROWS = 300
 _UNITS = 3
@@ -342,3 +343,49 @@ def test_flags_that_do_not_go_together(tmp_path, options, message):
     """Flags that contradict each other are refused before anything is read."""
     with pytest.raises(InvalidArgumentError, match=message):
         run_job(tmp_path, tmp_path, tmp_path / "out", **options)
+
+
+class TestValuesThatAnExampleLacks:
+    """Integers beyond int64, floats beyond float32, and nulls in lists, in columns that are copied."""
+
+    @pytest.fixture(name="inputs")
+    def _inputs(self, tmp_path):
+        num_rows = 40
+        counts = [2**64 - 1 if row == 7 else row for row in range(num_rows)]
+        sizes = [1e300 if row == 21 else float(row) for row in range(num_rows)]
+        lists = [[1, None] if row == 33 else [row] for row in range(num_rows)]
+        columns = {
+            "id": pa.array(range(num_rows)),
+            "x": pa.array(np.ones(num_rows, np.float32)),
+            "count": pa.array(counts, pa.uint64()),
+            "size": pa.array(sizes, pa.float64()),
+            "list": pa.array(lists, pa.list_(pa.int64())),
+        }
+        pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+        return tmp_path / "rows.parquet"
+
+    @pytest.mark.parametrize("output_format", ["tfrecord", "tfrecord_gzip"])
+    def test_rows_are_put_aside(self, inputs, tmp_path, output_format):
+        """Exactly these, with what was wrong; all others are written."""
+        save_scalars(tmp_path / "m", 1, ["x"])
+        report = run_job(
+            tmp_path / "m",
+            inputs,
+            tmp_path / "out",
+            key="id",
+            passthrough=("count", "size", "list"),
+            output_format=output_format,
+            on_error="dead_letter",
+        )
+        assert report.manifest["dead_letters"] == {"write": 3}
+        assert report.manifest["models"][0]["rows"] == 37
+        letters = pq.read_table(tmp_path / "out" / "_dead_letters")
+        assert letters["source_row"].to_pylist() == [7, 21, 33]
+        assert set(letters["stage"].to_pylist()) == {"write"}
+
+    def test_without_dead_letters_the_unit_fails(self, inputs, tmp_path):
+        """By default a record that fails stops the job."""
+        save_scalars(tmp_path / "m", 1, ["x"])
+        options = {"key": "id", "passthrough": ("count",), "output_format": "tfrecord"}
+        with pytest.raises(JobFailedError, match="'count' is uint64 with a value beyond int64"):
+            run_job(tmp_path / "m", inputs, tmp_path / "out", **options)

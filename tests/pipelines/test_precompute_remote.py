@@ -1,21 +1,32 @@
 """Jobs whose input, model and output are objects of a store that only Beam's FileSystems reach."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines import remote_lock
+from pipelines.cli import main
 from pipelines.options import PrecomputeOptions
 from pipelines.precompute import run
+from servable_core.runtime.clock import SystemClock
 from tests import memory_file_system as memory
 from tests.datasets import write_parquet, write_tfrecord
 from tests.jobs import read_output, run_job
 from tests.models import save_linear
+from tests.pipelines import batch_functions
+from transforms import process_unit as process_unit_module
 from transforms.execution import ExecutionOptions
+from transforms.finalize import finalize
+from transforms.job_state import JobState, job_state
 from transforms.plan_files import write_plan
 from transforms.planning import make_plan
+from transforms.unit_job import create_unit_job
+from transforms.worker_core import WorkerCore, WorkerCoreConfig
 
 NUM_ROWS = 20_000
 FILE_ROWS = (12_000, 8_000)
@@ -136,6 +147,103 @@ class TestRemote:
         assert len(memory.paths(f"{store}/out/model_name=ranker")) == 1
         memory.get_tree(f"{store}/out", tmp_path)
         assert read_output(tmp_path)["id"].to_pylist() == list(range(NUM_ROWS))
+
+
+class TestTakenOver:
+    """Another launcher takes the output directory of a job that runs."""
+
+    @pytest.fixture(name="take_over")
+    def _take_over(self, store, monkeypatch):
+        """Returns what claims the directory, and waits until the job knows."""
+        monkeypatch.setattr(remote_lock, "_HEARTBEAT_SECS", 0.02)
+
+        def take_over():
+            (path,) = memory.paths(f"{store}/out/_plan/lock-")
+            fields = json.loads(memory.content(path))
+            fields |= {"owner": "process 7 on elsewhere", "replaces": [path.rpartition("/")[2]]}
+            memory.put(f"{store}/out/_plan/lock-{'0' * 32}", json.dumps(fields).encode())
+            assert job_state(f"{store}/out").abort.wait(20)
+
+        return take_over
+
+    def test_the_job_ends_and_commits_nothing_more(self, store, take_over, monkeypatch, capsys):
+        """With one message that says who has it, and the code of a job that failed."""
+        files = []
+
+        def postprocess(batch):
+            if len(memory.paths(f"{store}/out/_units/")) == 2 and not files:
+                files.append(None)
+                take_over()
+                files[:] = memory.paths(f"{store}/out/")
+            return batch
+
+        monkeypatch.setattr(batch_functions, "unchanged", postprocess, raising=False)
+        code = main(
+            [
+                *("precompute", f"--model_base_path={store}/ranker", f"--output={store}/out"),
+                *(f"--input={store}/parquet/*", "--key=id", "--unit_rows=4000"),
+                *("--direct_num_workers=1", "--max_batch_size=1000"),
+                "--postprocess=tests.pipelines.batch_functions:unchanged",
+            ]
+        )
+        assert code == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: --output={store}/out was taken over by process 7 on else")
+        assert "Traceback" not in error
+        assert len(memory.paths(f"{store}/out/_units/")) == 2
+        left = set(memory.paths(f"{store}/out/"))
+        assert left < set(files)
+        assert all("_plan/lock-" in each for each in set(files) - left)
+        assert f"{store}/out/_plan/lock-{'0' * 32}" in left
+
+
+class TestTwoJobs:
+    """Two with one plan, as if there were no lock: workers may outlive the launcher that held it."""
+
+    @pytest.mark.parametrize("at_once", [False, True], ids=["as it comes", "each unit at once"])
+    def test_every_row_is_there_once(self, store, tmp_path, monkeypatch, at_once):
+        """Parts and receipts of a unit have the same names in both, and the same rows."""
+        output = f"{store}/out"
+        options = PrecomputeOptions(
+            model_base_path=f"{store}/ranker",
+            input=(f"{store}/parquet/*",),
+            output=output,
+            key="id",
+            unit_rows=4000,
+        )
+        plan = write_plan(make_plan(options.plan_request(), options.execution), output)
+        if at_once:  # neither knows of the other when it commits
+            both, check = threading.Barrier(2), process_unit_module.check_may_commit
+
+            def check_at_once(unit, job):
+                check(unit, job)
+                both.wait(20)
+
+            monkeypatch.setattr(process_unit_module, "check_may_commit", check_at_once)
+
+        def work(max_batch_size):
+            execution = ExecutionOptions(max_batch_size=max_batch_size)
+            with WorkerCore(WorkerCoreConfig(models=plan.models, execution=execution)) as core:
+                job = create_unit_job(
+                    plan,
+                    output,
+                    execution,
+                    core=core,
+                    state=JobState(stops_siblings=True),
+                    clock=SystemClock(),
+                )
+                for unit in plan.units:
+                    process_unit_module.process_unit(unit, job)
+                finalize(plan, output)
+
+        with ThreadPoolExecutor(2) as pool:
+            for each in [pool.submit(work, size) for size in (1000, 700)]:
+                each.result()
+        memory.get_tree(output, tmp_path)
+        table = read_output(tmp_path)
+        assert table["id"].to_pylist() == list(range(NUM_ROWS))
+        assert len(memory.paths(f"{output}/_units/unit-")) == len(plan.units) == 5
+        assert len(memory.paths(f"{output}/model_name=ranker")) == 5
 
 
 class TestOneRead:

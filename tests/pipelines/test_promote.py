@@ -160,7 +160,9 @@ class TestSeveralCandidates:
         return _judged(config, _candidate(8, Status.FAIL), _candidate(9))
 
     def test_one_must_be_chosen(self, promote, verdict):
-        with pytest.raises(InvalidArgumentError, match=r"8 \(FAIL\), 9 \(PASS\); choose with"):
+        with pytest.raises(
+            InvalidArgumentError, match=r"version 8 \(FAIL\), version 9 \(PASS\); choose with"
+        ):
             promote(verdict)
 
     def test_the_chosen_one_is_promoted_although_another_failed(self, config, promote, verdict):
@@ -248,6 +250,23 @@ def test_bad_verdict_files(config, content, error, message):
         model_config_file=str(config), version_label="stable", verdict=str(path)
     )
     with pytest.raises(error, match=message):
+        run(options)
+
+
+def test_a_directory_is_no_config_file(config, promote):
+    config.unlink()
+    config.mkdir()
+    with pytest.raises(InvalidArgumentError, match="is a directory; expected a model config file"):
+        promote()
+
+
+def test_a_directory_is_no_verdict(config):
+    options = PromoteOptions(
+        model_config_file=str(config), version_label="stable", verdict=str(config.parent)
+    )
+    with pytest.raises(
+        InvalidArgumentError, match=r"is a directory; give the file, as .*verdict\.json"
+    ):
         run(options)
 
 

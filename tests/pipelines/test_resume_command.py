@@ -1,7 +1,10 @@
 import shlex
 
+import pytest
+
 from pipelines.cli import _precompute_options
 from pipelines.options import PrecomputeOptions
+from pipelines.program import program_words
 from transforms.execution import ExecutionOptions
 
 
@@ -43,3 +46,50 @@ def test_defaults_are_left_out():
     assert options.how_to_resume.splitlines()[1].split() == [
         *("python", "run_pipeline.py", "precompute", "--output=/out", "--if_exists=resume"),
     ]
+
+
+class TestProgram:
+    """The words before the flags are those that the user began with."""
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["python", "run_pipeline.py"],
+            ["../.venv/bin/python3.11", "-X", "utf8", "/opt/a b/run_pipeline.py"],
+            ["python", "-m", "run_pipeline"],
+        ],
+    )
+    def test_as_it_was_started(self, words):
+        """Interpreter, its options, script or module."""
+        args = ["precompute", "--output=o"]
+        assert program_words([*words, *args], args) == tuple(words)
+
+    @pytest.mark.parametrize(
+        "started_as",
+        [
+            ["python", "-m", "pytest", "-q"],
+            ["python", "-c", "main()", "precompute", "--output=o"],
+            ["precompute", "--output=o"],
+        ],
+    )
+    def test_of_another_program(self, started_as):
+        """Where the flags are not the process's own, or no command, the documented words stand in."""
+        args = ["precompute", "--output=o"]
+        assert program_words(started_as, args) == ("python", "run_pipeline.py")
+
+    @pytest.mark.parametrize("is_on_path", [False, True])
+    def test_a_script_that_runs_by_itself(self, tmp_path, monkeypatch, is_on_path):
+        """Which is how the installed command is started: the system adds the interpreter."""
+        script = tmp_path / "bulk-inference"
+        script.touch(mode=0o755)
+        if is_on_path:
+            monkeypatch.setenv("PATH", str(tmp_path))
+        args = ["precompute", "--output=o"]
+        expected = "bulk-inference" if is_on_path else str(script)
+        assert program_words(["/usr/bin/python3", str(script), *args], args) == (expected,)
+
+    def test_is_in_the_command(self):
+        """Quoted for a shell."""
+        options = PrecomputeOptions(output="/out", program=("a b/python", "-m", "run_pipeline"))
+        command = options.how_to_resume.splitlines()[1].strip()
+        assert command.startswith("'a b/python' -m run_pipeline precompute --output=/out")

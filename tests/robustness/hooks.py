@@ -16,6 +16,7 @@ KILL_AT_BATCH = "ROBUSTNESS_KILL_AT_BATCH"  # number of the output batch, from 1
 SECS_PER_BATCH = "ROBUSTNESS_SECS_PER_BATCH"
 STARTED_FILE = "ROBUSTNESS_STARTED_FILE"  # written when the first output batch comes
 FAIL_AT_ID = "ROBUSTNESS_FAIL_AT_ID"
+FAIL_IDS = "ROBUSTNESS_FAIL_IDS"  # "from:to"
 CALM_FILE = "ROBUSTNESS_CALM_FILE"  # the failing batch waits for this file first
 
 _lock = threading.Lock()
@@ -23,8 +24,11 @@ _num_batches = 0
 
 
 def preprocess(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Raises for the batch that holds the row FAIL_AT_ID."""
+    """Raises for a batch that holds the row FAIL_AT_ID, or one of FAIL_IDS."""
     fail_at = os.environ.get(FAIL_AT_ID)
+    first, _, end = os.environ.get(FAIL_IDS, "0:0").partition(":")
+    if set(range(int(first), int(end))).intersection(batch["id"].to_pylist()):
+        raise ValueError("cannot make sense of these rows")
     if fail_at is not None and pc.any(pc.equal(batch["id"], int(fail_at))).as_py():
         _wait_for(os.environ.get(CALM_FILE))
         raise ValueError(f"cannot make sense of row {fail_at}")

@@ -87,6 +87,18 @@ class Job:
         """Returns the content of the data files by their path in the output directory."""
         return {str(each.relative_to(self.output)): each.read_bytes() for each in self.parts}
 
+    def letter_bytes(self) -> dict[str, bytes]:
+        """Returns the content of the files of dead letters by their names."""
+        return {each.name: each.read_bytes() for each in self._letter_files}
+
+    def letters(self) -> list[dict[str, object]]:
+        """Returns the dead letters, in order."""
+        return [row for each in self._letter_files for row in pq.read_table(each).to_pylist()]
+
+    @property
+    def _letter_files(self) -> list[Path]:
+        return sorted((self.output / "_dead_letters").glob("*"))
+
     def all_files(self) -> set[str]:
         """Returns every file below the output directory."""
         return {str(each) for each in self.output.rglob("*") if each.is_file()}

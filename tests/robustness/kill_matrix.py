@@ -218,8 +218,15 @@ class JobFiles:
 
     def letters(self) -> list[dict]:
         """Returns the dead letters, in order."""
-        paths = sorted((self.output / "_dead_letters").glob("*"))
-        return [row for each in paths for row in pq.read_table(each).to_pylist()]
+        return [row for each in self._letter_files for row in pq.read_table(each).to_pylist()]
+
+    def letter_bytes(self) -> dict[str, bytes]:
+        """Returns the content of the files of dead letters by their names."""
+        return {each.name: each.read_bytes() for each in self._letter_files}
+
+    @property
+    def _letter_files(self) -> list[Path]:
+        return sorted((self.output / "_dead_letters").glob("*"))
 
     @property
     def receipts(self) -> list[Path]:

@@ -27,7 +27,8 @@ _PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2"
 
 def _printed_command(error):
     """Returns the resume command: the one line that is one."""
-    commands = [line.strip() for line in error.splitlines() if line.startswith("  python ")]
+    begin = f"  {sys.executable} run_pipeline.py "
+    commands = [line.strip() for line in error.splitlines() if line.startswith(begin)]
     assert len(commands) == 1, error
     return commands[0]
 

@@ -1,5 +1,7 @@
 """SIGKILL at the worst moments, then resume: nothing lost, nothing twice."""
 
+import json
+import os
 import random
 import shutil
 import signal
@@ -134,6 +136,75 @@ class TestKillOnce:
         assert identities([*job.receipts, *job.parts]) == before
         assert_same_rows(job, expected)
         assert_clean(job)
+
+
+_ASIDE = "--on_error=dead_letter"
+
+
+class TestDeadLetters:
+    @pytest.mark.parametrize(
+        "num_bad",
+        [pytest.param(UNIT_ROWS, id="all rows"), pytest.param(UNIT_ROWS // 2, id="half of them")],
+    )
+    def test_rows_that_fail_only_when_the_unit_runs_again(self, job, expected, num_bad):
+        """The part that a killed attempt left is replaced, also by none; each row is there once."""
+        _kill(job, job.args(_ASIDE, _ONE_WORKER), _at_receipt(1, "before"))
+        assert [_unit(each) for each in job.parts] == ["00000"]
+
+        result = run_process(job.resume_args(), {hooks.FAIL_IDS: f"0:{num_bad}"})
+
+        assert result.code == 0, result.err
+        assert job.table()["id"].to_pylist() == expected["id"].to_pylist()[num_bad:]
+        assert [row["source_row"] for row in job.letters()] == list(range(num_bad))
+        assert job.is_complete
+
+    def test_rows_that_failed_only_before_the_kill(self, job, expected):
+        """Nor do letters stay of rows that are written now."""
+        environment = {hooks.FAIL_IDS: f"100:{UNIT_ROWS}", **_at_receipt(1, "before")}
+        _kill(job, job.args(_ASIDE, _ONE_WORKER), environment)
+        assert len(job.letters()) == UNIT_ROWS - 100
+
+        assert run_here(job.resume_args()) == 0
+
+        assert job.letters() == []
+        assert_same_rows(job, expected)
+        assert_clean(job)
+
+    def test_a_unit_that_fails_for_good_is_told_although_its_part_was_left(self, job, expected):
+        """Its part is of no receipt, and yet no stray: the manifest lists the unit, resume mends it."""
+        _kill(job, job.args(_ASIDE, _ONE_WORKER), _at_receipt(1, "before"))
+        unreadable = job.data / "in-0.parquet"
+        content, status = unreadable.read_bytes(), unreadable.stat()
+        unreadable.write_bytes(b"\0" * len(content))
+        os.utime(unreadable, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        result = run_process(job.resume_args())
+
+        assert result.code == 1
+        assert "2 of 6 units have no valid receipt" in result.err
+        manifest = json.loads((job.output / "_manifest.json").read_text())
+        assert [each["unit"] for each in manifest["failed_units"]] == [0, 1]
+        unreadable.write_bytes(content)
+        os.utime(unreadable, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert run_here(job.resume_args()) == 0
+        assert_same_rows(job, expected)
+
+    def test_deterministic_means_the_same_bytes_of_parts_and_letters(self, job, tmp_path):
+        """Also of the rows that shared a batch with the bad one."""
+        bad_row = {hooks.FAIL_AT_ID: 2 * UNIT_ROWS + BATCH_ROWS // 2}
+        args = job.args(_ASIDE, "--deterministic")
+        assert run_process(args, bad_row).code == 0
+        reference = job.part_bytes() | job.letter_bytes()
+        job.output.rename(tmp_path / "uninterrupted")
+
+        for number in (1, 2):
+            _kill(job, args, {**bad_row, **_at_receipt(number, "before")})
+            args = job.resume_args()
+        result = run_process(args, bad_row)
+
+        assert result.code == 0, result.err
+        assert len(job.letters()) == 1
+        assert job.part_bytes() | job.letter_bytes() == reference
 
 
 @pytest.mark.long

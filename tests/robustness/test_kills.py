@@ -74,6 +74,7 @@ def _assert_equal(job, kind, reference):
     assert [each.name for each in job.receipts] == [each.name for each in reference.receipts]
     if kind.deterministic:
         assert job.part_bytes() == reference.part_bytes()
+        assert job.letter_bytes() == reference.letter_bytes()
 
 
 class _KilledJob:

@@ -1,15 +1,18 @@
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.options import PrecomputeOptions
-from servable_core.errors import DataLossError
+from servable_core.errors import AbortedError, DataLossError
 from servable_core.runtime.clock import SystemClock
 from servable_core.testing.fake_clock import FakeClock
 from tests.datasets import write_parquet, write_tfrecord
@@ -17,12 +20,15 @@ from tests.models import save_linear
 from transforms import model_stage
 from transforms import process_unit as process_unit_module
 from transforms.byte_budget import ByteBudget
+from transforms.dead_letters import dead_letters_path
 from transforms.execution import ExecutionOptions
 from transforms.job_state import JobCounters, JobState
 from transforms.output_errors import OutputError
+from transforms.plan_files import write_plan
 from transforms.planning import make_plan
 from transforms.prefetch import Prefetcher
 from transforms.process_unit import process_unit
+from transforms.receipts import part_path
 from transforms.submission import Submission
 from transforms.unit_job import create_unit_job
 from transforms.worker_core import WorkerCore, WorkerCoreConfig
@@ -89,6 +95,69 @@ class TestRowsReadAreRowsWritten:
         receipt = process_unit(job.plan.units[0], job)
         assert receipt.rows_read == _NUM_ROWS
         assert [each.rows for each in receipt.files] == [_NUM_ROWS]
+
+
+class TestTwoAttempts:
+    """Another worker, or another job, may be at the same unit."""
+
+    @pytest.fixture(name="planned")
+    def _planned(self, job):
+        """Returns the job with its plan in the output directory."""
+        return replace(job, plan=write_plan(job.plan, job.output))
+
+    def test_the_later_one_leaves_all_as_the_first_committed_it(self, planned):
+        """It finds the receipt before its own parts appear, and returns it."""
+        unit = planned.plan.units[0]
+        first = []
+
+        def overtaken(batch):
+            if not first:
+                first.append(process_unit(unit, planned))
+            return batch
+
+        part = f"{planned.output}/" + part_path("m", 1, 0, 1)
+        receipt = process_unit(unit, replace(planned, postprocess=overtaken))
+        assert receipt == first[0]
+        assert Path(part).stat().st_size == first[0].files[0].size_bytes
+        assert planned.state.counters().units == 1
+        assert planned.state.counters().rows == _NUM_ROWS
+        assert not list(Path(planned.output, "_tmp").iterdir())
+
+    @pytest.mark.parametrize("is_deleted", [False, True])
+    def test_of_a_plan_that_was_replaced_nothing_is_committed(self, planned, is_deleted):
+        """A worker that another job's launcher knows nothing of must not write among its parts."""
+
+        def overwrite(batch):
+            if is_deleted:
+                Path(planned.output, "_plan/plan.json").unlink(missing_ok=True)
+            else:
+                write_plan(replace(planned.plan, batch_size_hint=7), planned.output)
+            return batch
+
+        with pytest.raises(AbortedError, match=f"{planned.output} .*another job"):
+            process_unit(planned.plan.units[0], replace(planned, postprocess=overwrite))
+        assert planned.state.abort.is_set
+        names = {each.name for each in Path(planned.output).rglob("*") if each.is_file()}
+        assert names <= {"plan.json", "inputs.parquet", "units.parquet"}
+
+
+class TestLetters:
+    def test_are_in_the_order_of_the_input(self, tmp_path):
+        """Whichever thread finds them: one reads and preprocesses, the other binds and infers."""
+        features = [[float(row)] * (3 if row % 20 == 5 else 4) for row in range(_NUM_ROWS)]
+        ids = np.arange(_NUM_ROWS)
+        path = tmp_path / "in/a.jsonl"
+        path.parent.mkdir()
+        rows = zip(ids.tolist(), features, strict=True)
+        lines = [json.dumps({"id": row, "features": values}) for row, values in rows]
+        lines[17::20] = ["no object"] * len(lines[17::20])
+        path.write_text("\n".join(lines))
+        model = save_linear(tmp_path / "m", 1)
+        for job in _open_job(str(path), model, tmp_path / "out", on_error="dead_letter"):
+            process_unit(job.plan.units[0], job)
+        letters = pq.read_table(tmp_path / "out" / dead_letters_path(0, 1))
+        assert letters["source_row"].to_pylist() == [5, 17, 25, 37, 45, 57, 65, 77, 85, 97]
+        assert len(set(letters["stage"].to_pylist())) == 2
 
 
 class _RecordingBudget(ByteBudget):

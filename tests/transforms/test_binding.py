@@ -143,9 +143,12 @@ class TestCasts:
 
 class TestUnfeedableInputs:
     def test_composite(self):
-        """Ragged and sparse inputs are called what they are."""
+        """What has no list for each row is named, with what to do."""
         problem = _bind_one(_tensor(dtype="composite", shape=None), _F32)
-        assert problem == "input 'x' is ragged or sparse, which cannot be fed yet"
+        assert problem == (
+            "input 'x' is composite, which is no list of values for each row; "
+            "export a signature with a padded input, or one that takes serialized Examples"
+        )
 
     def test_no_batch_dimension(self):
         """A scalar input cannot be fed rows."""
@@ -191,7 +194,10 @@ class TestRecords:
         mapped = f"examples={RECORD_COLUMN}"
         assert self._try(self._EXAMPLES, input_map=[mapped]).takes_records
         parquet = self._try(self._EXAMPLES, has_records=False, input_map=[mapped])
-        assert "come from TFRecord input only" in parquet
+        assert (
+            "the data are no serialized Examples; have them made, with --input_map=examples=example"
+            in parquet
+        )
         matrix = self._try(_tensor("examples", "string", (None, 1)), input_map=[mapped])
         assert "cannot be fed serialized Examples" in matrix
 
@@ -289,6 +295,7 @@ class TestBind:
         ("pricee", ["id", "price"], "; did you mean 'price'?"),
         ("zz", ["id", "price"], "; there are: id, price"),
         ("zz", [], "; there are none"),
+        ("zz", ["9" * 500, "a\nb"], f"; there are: {'9' * 100}..., 'a\\nb'"),
     ],
 )
 def test_closest(name, names, expected):
@@ -362,3 +369,40 @@ class TestPadding:
         """A mask is a matrix of unknown width, lengths a vector, both of numbers or booleans."""
         found = self._bound([_tensor("x", shape=(None, None)), tensor], f"m={source}")
         assert f"cannot be {source}, which is " in found[1]
+
+
+class TestExamples:
+    def _bind(self, tensor, source, **columns):
+        results = try_bind(
+            _signature(tensor),
+            pa.schema(list(columns.items())),
+            parse_input_map([f"x={source}"]),
+            has_records=False,
+        )
+        return results[0]
+
+    def test_all_columns(self):
+        """But those that a job adds to tell where a row comes from."""
+        columns = {"a": _F32, "b": _RAGGED, "source_file": pa.string(), "source_row": pa.int64()}
+        bound = self._bind(_tensor(dtype="string", shape=(None,)), "example(*)", **columns)
+        assert isinstance(bound, BoundInput)
+        assert bound.columns == ("a", "b")
+        assert str(bound) == "x: string [None] <- example(a, b)"
+
+    def test_input_that_takes_no_examples(self):
+        """Examples are strings, one a row."""
+        assert "cannot be fed serialized Examples" in self._bind(_tensor(), "example(a)", a=_F32)
+
+    def test_column_that_is_not_there(self):
+        """As with any other source."""
+        problem = self._bind(_tensor(dtype="string", shape=(None,)), "example(a,agee)", age=_F32)
+        assert "'agee'; did you mean 'age'?" in problem
+
+    def test_type_that_examples_lack(self):
+        """Known before any row is read."""
+        tensor = _tensor(dtype="string", shape=(None,))
+        problem = self._bind(tensor, "example(*)", a=_F32, price=pa.decimal128(9, 2))
+        assert problem == (
+            "input x: string [None]: column 'price' is decimal128(9, 2), which a tf.train.Example has"
+            " no feature for; name the columns to encode, with --input_map=x=example(COLUMN,COLUMN)"
+        )

@@ -44,6 +44,21 @@ class TestGrants:
         assert budget.acquire("b", num_bytes)
         assert budget.held_bytes == 100 + num_bytes
 
+    def test_trying_never_goes_beyond(self, pool):
+        """What does not fit is refused at once, also to who has nothing, and while others wait."""
+        budget = ByteBudget(10)
+        assert budget.try_acquire("a", 6)
+        assert not budget.try_acquire("b", 5)
+        assert budget.try_acquire("b", 4)
+        assert (budget.held_bytes, budget.is_waiting("b")) == (10, False)
+        budget.release("b", 2)
+        claim = _start(pool, budget, "a", 3)
+        assert not budget.try_acquire("c", 1)
+        budget.forget("b")
+        assert claim.result(_PATIENCE_SECS)
+        assert budget.try_acquire("c", 1)
+        assert budget.held_bytes == 10
+
     def test_waits_for_others(self, pool):
         """Room that another holder gives back is used."""
         budget = ByteBudget(10)

@@ -1,6 +1,7 @@
 """Records that fail: found among their neighbours, told with their place, counted against a budget."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +21,14 @@ from transforms.batch_isolation import isolate
 from transforms.dead_letters import (
     SCHEMA,
     bad_row,
+    bad_rows,
     dead_letters_path,
-    raw_record,
+    raw_records,
     to_table,
     write_dead_letters,
 )
 from transforms.failure_budget import FailureBudget
-from transforms.input_batch import InputBatch, Origin
+from transforms.input_batch import InputBatch, Origin, only_rows
 
 
 def _batch(values, first_row=100):
@@ -101,12 +103,12 @@ class TestLetters:
     def test_raw_records(self):
         """A TFRecord is kept as it is, a table's row as JSON, with bytes in base64."""
         columns = pa.record_batch({"s": pa.array([b"\xff"]), "v": pa.array([[1.5, None]])})
-        assert json.loads(raw_record(InputBatch(columns=columns), 0)) == {
+        assert json.loads(raw_records(InputBatch(columns=columns), [0])[0]) == {
             "s": {"b64": "/w=="},
             "v": [1.5, None],
         }
         records = np.array([b"payload"], object)
-        assert raw_record(InputBatch(columns=columns, records=records), 0) == b"payload"
+        assert raw_records(InputBatch(columns=columns, records=records), [0])[0] == b"payload"
 
     def test_raw_records_of_damaged_text(self):
         """Text that is not UTF-8, alone or in lists and structs, is kept as bytes."""
@@ -115,12 +117,42 @@ class TestLetters:
         structs = pa.StructArray.from_arrays([text, pa.array([1, 2])], ["t", "n"])
         columns = pa.record_batch({"s": text, "v": lists, "u": structs})
         octet = {"b64": "/w=="}
-        assert json.loads(raw_record(InputBatch(columns=columns), 0)) == {
+        assert json.loads(raw_records(InputBatch(columns=columns), [0])[0]) == {
             "s": octet,
             "v": [octet, "x"],
             "u": {"t": octet, "n": 1},
         }
-        assert json.loads(raw_record(InputBatch(columns=columns), 1))["s"] == "x"
+        assert json.loads(raw_records(InputBatch(columns=columns), [1])[0])["s"] == "x"
+
+    def test_many_letters(self):
+        """Some rows at once make the letters that each of them makes by itself."""
+        columns = pa.record_batch(
+            {
+                "x": [1.5, None, 3.0],
+                "t": pa.array([1, 2, 3], pa.timestamp("us", tz="UTC")),
+                "s": pa.array([b"a", b"\xff", b"c"]).view(pa.string()),
+                "d": pa.array(["a", "b", "a"]).dictionary_encode(),
+                "l": [[b"a"], None, []],
+            }
+        )
+        batch = replace(_batch([1, 2, 3]), columns=columns)
+        errors = [ValueError("no"), InvalidArgumentError("not at all"), KeyError()]
+        alone = [bad_row(batch, row, Stage.BIND, each) for row, each in enumerate(errors)]
+        assert bad_rows(batch, [0, 1, 2], Stage.BIND, errors) == alone
+        assert bad_rows(batch, [0, 2], Stage.BIND, errors[::2]) == alone[::2]
+        assert [each.source_row for each in alone] == [100, 101, 102]
+        assert json.loads(alone[1].record)["s"] == {"b64": "/w=="}
+        assert json.loads(alone[0].record) == {
+            "x": 1.5,
+            "t": "1970-01-01 00:00:00.000001+00:00",
+            "s": "a",
+            "d": "a",
+            "l": [{"b64": "YQ=="}],
+        }
+
+    def test_a_record_without_columns(self):
+        """Rows of which nothing was read are empty objects."""
+        assert raw_records(InputBatch(columns=only_rows(2)), [0, 1]) == [b"{}", b"{}"]
 
     def test_file_of_letters(self, tmp_path):
         """One table for all kinds of letters."""

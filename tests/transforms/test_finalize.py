@@ -4,11 +4,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from servable_core.errors import DataLossError
+from servable_core.errors import AbortedError, DataLossError
+from servable_core.runtime.abort_token import AbortToken
 from tests import memory_file_system as memory
 from tests.robustness.plans import make_plan
 from transforms.dead_letters import dead_letters_path
-from transforms.finalize import SUCCESS_FILE, finalize
+from transforms.finalize import MANIFEST_FILE, SUCCESS_FILE, finalize
 from transforms.plan_files import write_plan
 from transforms.receipts import OutputFile, Receipt, part_path, write_receipt
 from transforms.storage import create_file, delete_file, read_bytes
@@ -94,6 +95,32 @@ class TestStrayParts:
         _write_part(output, f"model_name=ranker/model_version=1/{name}")
         finalize(plan, output)
         assert read_bytes(f"{output}/{SUCCESS_FILE}") is not None
+
+
+class TestAnotherJob:
+    def test_that_has_replaced_the_plan(self, plan, output):
+        """Its job is not declared done by the last stage of this one."""
+        write_plan(make_plan(num_units=_NUM_UNITS + 1, versions=_VERSIONS), output)
+        with pytest.raises(AbortedError, match=f"{output} .*another job"):
+            finalize(plan, output)
+        assert read_bytes(f"{output}/{SUCCESS_FILE}") is None
+
+    def test_that_has_the_lock_by_now(self, plan, output):
+        """What stops the units stops the last stage, too."""
+        abort = AbortToken()
+        abort.set("taken over")
+        with pytest.raises(AbortedError, match="taken over"):
+            finalize(plan, output, check=abort.check)
+        assert read_bytes(f"{output}/{MANIFEST_FILE}") is None
+
+    def test_that_wrote_a_part_of_other_rows(self, plan, output):
+        """The message names the receipt that no longer holds, and how to go on."""
+        part = part_path("ranker", 1, 1, _NUM_UNITS)
+        _write_part(output, part, 19)
+        with pytest.raises(DataLossError) as caught:
+            finalize(plan, output)
+        for word in (f"{output}/{part} has 19 rows", "delete", "_units/unit-00001", "resume"):
+            assert word in str(caught.value)
 
 
 class TestDeadLetters:

@@ -74,6 +74,23 @@ def test_derived_inputs(source, column, derivation):
     assert parse_input_map([f"x={source}"]) == {"x": expected}
 
 
+@pytest.mark.parametrize(
+    ("source", "columns"),
+    [("example(a)", ("a",)), ("example(a, b)", ("a", "b")), ("example(*)", ("*",))],
+)
+def test_examples(source, columns):
+    """Columns that are encoded together."""
+    expected = ColumnSource(columns=columns, stacked=False, as_example=True)
+    assert parse_input_map([f"x={source}"]) == {"x": expected}
+
+
+@pytest.mark.parametrize("source", ["example()", "example(a,)", "example( )"])
+def test_examples_of_nothing(source):
+    """Each feature has a name."""
+    with pytest.raises(InvalidArgumentError, match="an Example of columns is written"):
+        parse_input_map([f"x={source}"])
+
+
 def test_padded_columns():
     """A column is padded where its mask or lengths are wanted."""
     sources = parse_input_map(["m=mask(a)", "n=len(a)", "k=len(b)", "x=c", "y=[d,e]"])

@@ -4,10 +4,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.errors import DataLossError, InvalidArgumentError, NotFoundError
 from servable_core.runtime.file_system import FileInfo
 from tests import memory_file_system as memory
 from tests.datasets import write_tfrecord
+from transforms.formats.tfrecord_options import TFRecordOptions
 from transforms.inputs import describe_inputs, detect_format, find_inputs
 from transforms.storage import file_system_for
 
@@ -209,3 +210,12 @@ class TestDescribeTFRecord:
         """Files that hold no record between them are no input."""
         with pytest.raises(NotFoundError, match=r"--input has no rows: .*1\.tfrecord\.gz could be"):
             describe_inputs(files[1:2], "tfrecord", None)
+
+    @pytest.mark.parametrize("content", [b"PAR1" * 20, b"\x1f\x8b\x08\0" + b"\xff" * 60])
+    def test_damage_is_not_taken_for_an_end(self, tmp_path, content):
+        """A file of which not one record can be read is refused, also with dead letters."""
+        path = tmp_path / "a.tfrecord.gz"
+        path.write_bytes(content)
+        options = TFRecordOptions(on_error="dead_letter")
+        with pytest.raises(DataLossError, match=f"^{path} is not TFRecord, or is corrupt"):
+            describe_inputs(find_inputs([str(path)]), "tfrecord", None, options=options)

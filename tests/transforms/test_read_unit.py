@@ -1,6 +1,7 @@
 import gzip
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from servable_core.testing.fake_clock import FakeClock
 from tests.datasets import write_tfrecord
 from transforms import read_unit as read_unit_module
 from transforms.bad_records import Stage
+from transforms.byte_budget import ByteBudget
 from transforms.formats import parquet, tfrecord
 from transforms.formats.tfrecord import Feature
 from transforms.plan import InputFile
@@ -72,6 +74,25 @@ def _small_files(request, tmp_path):
         paths.append(str(path))
         start += size
     return paths
+
+
+def test_row_groups_that_wait_are_counted(tmp_path):
+    """With dead letters, what waits for the rest of its row group is within the bytes in flight."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": range(1000)}), path)
+    with mock.patch.object(ByteBudget, "try_acquire", autospec=True, return_value=False) as asked:
+        for on_error, num_asked in (("fail", 0), ("dead_letter", 1)):
+            options = replace(
+                _OPTIONS,
+                input_format="parquet",
+                with_records=False,
+                on_error=on_error,
+                in_flight=ByteBudget(100),
+            )
+            assert _ids(_read([str(path)], options, [1000])) == list(range(1000))
+            assert [call.args[0] for call in asked.call_args_list] == [
+                options.in_flight
+            ] * num_asked
 
 
 class TestSmallTFRecordFiles:

@@ -52,6 +52,22 @@ class TestUpload:
         assert sink.written().size_bytes == 7
 
 
+class TestWithheld:
+    @pytest.mark.parametrize("is_there", [False, True])
+    @pytest.mark.parametrize("is_local", [False, True])
+    def test_no_file_is_there_then(self, tmp_path, is_local, is_there):
+        """Nor is one that had the name before."""
+        root = str(tmp_path) if is_local else "mem://bucket/out"
+        path = f"{root}/a/part"
+        if is_there:
+            write_bytes(root, path, b"old")
+        with create_file(root, path) as sink:
+            sink.write(b"footer")
+            sink.withhold()
+            assert read_bytes(path) == (b"old" if is_there else None)
+        assert read_bytes(path) is None
+
+
 class TestLocal:
     @pytest.mark.parametrize("moment", ["writing", "committing"])
     def test_the_error_names_the_file(self, tmp_path, moment):

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from servable_core.errors import InvalidArgumentError, NotFoundError
+from servable_core.errors import InternalError, InvalidArgumentError, NotFoundError
 from transforms.user_functions import load_function
 
 _BATCH = pa.record_batch({"a": [1, 2, 3]})
@@ -31,10 +31,16 @@ def test_result_is_returned(load):
     assert function(_BATCH).schema.names == ["b"]
 
 
-def test_errors_pass_through(load):
-    """What the user's function raises is not dressed up."""
-    with pytest.raises(ZeroDivisionError):
+def test_errors_name_the_function(load):
+    """What the user's function raises is told as its own, with its type."""
+    with pytest.raises(InternalError, match=r":f failed: ZeroDivisionError: division by zero"):
         load("def f(b):\n    return 1 / 0")(_BATCH)
+
+
+def test_errors_that_may_pass_stay_what_they_are(load):
+    """A unit is tried again after them."""
+    with pytest.raises(ConnectionResetError):
+        load("def f(b):\n    raise ConnectionResetError")(_BATCH)
 
 
 @pytest.mark.parametrize(

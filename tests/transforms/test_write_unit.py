@@ -49,6 +49,16 @@ def test_a_part_without_rows_does_not_appear(tmp_path, paths, create):
     assert list(map(str, _files(tmp_path))) == paths[:1]
 
 
+def test_a_part_without_rows_replaces_an_older_one(tmp_path, paths, create):
+    """What an attempt that was killed behind its parts has left must not be read as rows."""
+    with part_writers(str(tmp_path), paths, [create, create]) as writers:
+        for writer in writers:
+            writer.write(_ROWS)
+    with part_writers(str(tmp_path), paths, [create, create]) as writers:
+        writers[1].write(_ROWS)
+    assert list(map(str, _files(tmp_path))) == paths[1:]
+
+
 @pytest.mark.parametrize("num_batches", [0, 1, 2])
 def test_a_failure_leaves_nothing(tmp_path, paths, create, num_batches):
     """Whenever the body fails, no part appears and no temporary file stays."""

@@ -67,8 +67,7 @@ def evaluate_unit(unit: Unit, job: UnitJob, measure: RowMeasure) -> States:
         attempt.take_back()
         raise
     failed = measure.setup.failed_rows.of_records(attempt.bad_records, versions)
-    empty = measure.evaluation.create()
-    return measure.evaluation.merge([states, {**empty, **failed}])
+    return measure.evaluation.add(states, failed)
 
 
 def pooled(

@@ -139,8 +139,11 @@ def read_evaluation_config(path: str) -> EvaluationConfig:
     Raises:
         InvalidArgumentError: There is no such file, or it is not what it must be.
     """
-    content = read_bytes(absolute_path(path))
     place = f"--eval_config={path}"
+    try:
+        content = read_bytes(absolute_path(path))
+    except IsADirectoryError as error:
+        raise InvalidArgumentError(f"{place} is a directory; expected a YAML file") from error
     if content is None:
         raise InvalidArgumentError(f"{place}: there is no such file")
     try:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from servable_core.errors import InvalidArgumentError
 from transforms.evaluation.failed_rows import FailedRows
+from transforms.evaluation.repeated_keys import RepeatedKeys
 from transforms.evaluation.unmatched_rows import UnmatchedRows
 from transforms.metrics import EvaluationOptions, MetricFamily, RowMetric, Task
 from transforms.user_functions import import_function
@@ -27,6 +28,7 @@ class EvaluationSetup:
         is_labelled: Whether rows have labels.
         is_weighted: Whether rows have weights.
         is_clustered: Whether rows are dependent within clusters.
+        has_example_key: Whether a column is there to identify rows; other rows with its value are told.
         label_centre: A number near the labels' mean.
         thresholds: Scores from which on a binary decision is positive.
         top_k: In how many of the highest classes the labelled one is looked for.
@@ -48,6 +50,7 @@ class EvaluationSetup:
     is_labelled: bool = True
     is_weighted: bool = False
     is_clustered: bool = False
+    has_example_key: bool = False
     label_centre: float = 0.0
     thresholds: tuple[float, ...] = (0.5,)
     top_k: tuple[int, ...] = (1, 5)
@@ -95,6 +98,7 @@ class EvaluationSetup:
             families=(
                 self.failed_rows,
                 *((self.unmatched_rows,) if self.num_saved_rows else ()),
+                *((RepeatedKeys(num_versions=len(self.versions)),) if self.has_example_key else ()),
                 *(each for each in own if not isinstance(each, RowMetric)),
             ),
         )

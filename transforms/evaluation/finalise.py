@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from transforms.evaluation.formula_digest import formula_digest
 from transforms.evaluation.metric_columns import MetricColumns
 from transforms.evaluation.metric_tables import read_metrics
-from transforms.evaluation.results import EvaluationResults, MetricResult, SliceResult
+from transforms.evaluation.results import EvaluationResults, SliceResult
 from transforms.evaluation.state_files import SavedEvaluation
 from transforms.metrics import Evaluation
+from transforms.metrics.metric_column import MetricColumn
 
-# Points of a curve: of each of thousands of slices they would be most of all there is to tell.
-_CURVE_POINTS = "reliability_"
+# Of each of thousands of slices these would be most of all there is to tell.
+_OF_ALL_ROWS = ("reliability_", "transition")
 
 
 def evaluation_results(saved: SavedEvaluation, directory: str | None = None) -> EvaluationResults:
@@ -21,7 +25,8 @@ def evaluation_results(saved: SavedEvaluation, directory: str | None = None) -> 
     """
     evaluation = saved.evaluation()
     slices = tuple(_slices(saved, evaluation))
-    known = None if directory is None else read_metrics(directory, slices, saved.sha256)
+    formulas = formula_digest(saved.setup.metrics)
+    known = None if directory is None else read_metrics(directory, slices, saved.sha256, formulas)
     baseline, *candidates = saved.setup.versions
     return EvaluationResults(
         model_name=saved.setup.model_name,
@@ -35,9 +40,24 @@ def evaluation_results(saved: SavedEvaluation, directory: str | None = None) -> 
 def _all_metrics(
     saved: SavedEvaluation, evaluation: Evaluation, slices: Sequence[SliceResult]
 ) -> MetricColumns:
-    return MetricColumns.of(
-        metric for each in slices if each.is_scored for metric in _metrics(saved, evaluation, each)
+    scored = [each for each in slices if each.is_scored]
+    ids = np.array([each.slice_id for each in scored], dtype=np.int64)
+    found = evaluation.finalise_slices(saved.states, ids)
+    return MetricColumns.of_slices(
+        filter(None, map(_told, found)),
+        versions=saved.setup.versions,
+        slice_ids=ids,
+        keys=tuple(each.key for each in scored),
+        num_rows=np.array([each.num_rows for each in scored], dtype=np.int64),
     )
+
+
+def _told(column: MetricColumn) -> MetricColumn | None:
+    """Returns what of a column is told, if anything."""
+    if not column.metric.startswith(_OF_ALL_ROWS):
+        return column
+    of_all = column.where(column.slice_ids == 0)
+    return of_all if of_all.slice_ids.size else None
 
 
 def _slices(saved: SavedEvaluation, evaluation: Evaluation) -> Iterator[SliceResult]:
@@ -49,21 +69,4 @@ def _slices(saved: SavedEvaluation, evaluation: Evaluation) -> Iterator[SliceRes
             num_rows=num_rows,
             # All rows are told of even where they are few: there is nothing else.
             is_scored=slice_id == 0 or num_rows >= saved.setup.min_slice_rows,
-        )
-
-
-def _metrics(
-    saved: SavedEvaluation, evaluation: Evaluation, of: SliceResult
-) -> Iterator[MetricResult]:
-    for value in evaluation.finalise(saved.states, of.slice_id):
-        if of.slice_id and value.metric.startswith(_CURVE_POINTS):
-            continue
-        yield MetricResult(
-            metric=value.metric,
-            sub_key=value.sub_key,
-            version=saved.setup.versions[value.version],
-            is_difference=value.is_difference,
-            slice=of.key,
-            num_rows=of.num_rows,
-            estimate=value.estimate,
         )

@@ -18,6 +18,7 @@ _PAIRED = frozenset(
         *_DRIFT,
         "absolute_difference",
         "equal_to_baseline",
+        "transition",
         "wins",
         "losses",
     }

@@ -4,7 +4,6 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
@@ -12,17 +11,9 @@ import numpy as np
 from transforms.evaluation.metric_result import MetricResult, SliceKey
 from transforms.metrics import Estimate, Method
 from transforms.metrics.array_types import Floats, Integers
-from transforms.metrics.reference_distributions import t_quantile
-
-_METHODS = tuple(Method)
-_NUMBERS = (
-    "value",
-    "standard_error",
-    "degrees_of_freedom",
-    "effective_rows",
-    "lower_bound",
-    "upper_bound",
-)
+from transforms.metrics.estimates import METHODS, NUMBERS
+from transforms.metrics.metric_column import MetricColumn
+from transforms.metrics.reference_distributions import t_quantile, wilson_intervals
 
 
 class Series(NamedTuple):
@@ -66,13 +57,13 @@ class MetricColumns(Sequence[MetricResult]):
         series: dict[Series, int] = {}
         keys: dict[SliceKey, int] = {}
         ids = [array("i"), array("i"), array("q"), array("b")]
-        numbers = {name: array("d") for name in _NUMBERS}
+        numbers = {name: array("d") for name in NUMBERS}
         for each in metrics:
             about = Series(each.metric, each.sub_key, each.version, each.is_difference)
             ids[0].append(series.setdefault(about, len(series)))
             ids[1].append(keys.setdefault(each.slice, len(keys)))
             ids[2].append(each.num_rows)
-            ids[3].append(_METHODS.index(each.estimate.method))
+            ids[3].append(METHODS.index(each.estimate.method))
             for name, column in numbers.items():
                 column.append(getattr(each.estimate, name))
         columns = [np.array(each) for each in ids]
@@ -84,6 +75,49 @@ class MetricColumns(Sequence[MetricResult]):
             num_rows=columns[2],
             methods=columns[3],
             numbers={name: np.array(each) for name, each in numbers.items()},
+        )
+
+    @classmethod
+    def of_slices(
+        cls,
+        found: Iterable[MetricColumn],
+        *,
+        versions: Sequence[int],
+        slice_ids: Integers,
+        keys: tuple[SliceKey, ...],
+        num_rows: Integers,
+    ) -> Self:
+        """Returns the metrics of slices, which come as columns of some of them each.
+
+        Args:
+            found: The metrics.
+            versions: By their indices in these.
+            slice_ids: The slices, ascending.
+            keys: What each has in common.
+            num_rows: Rows of each.
+        """
+        series: dict[Series, int] = {}
+        ids: tuple[list[Integers], list[Integers]] = ([], [])
+        estimates = []
+        for each in found:
+            about = Series(each.metric, each.sub_key, versions[each.version], each.is_difference)
+            place = series.setdefault(about, len(series))
+            ids[0].append(np.full(each.slice_ids.size, place, dtype=np.int32))
+            ids[1].append(np.searchsorted(slice_ids, each.slice_ids).astype(np.int32))
+            estimates.append(each.estimates)
+        of_series, of_slices = (np.concatenate(each) for each in ids)
+        order = np.lexsort((of_series, of_slices))
+        return cls.of_columns(
+            tuple(series),
+            keys,
+            series_ids=of_series[order],
+            slice_ids=of_slices[order],
+            num_rows=num_rows[of_slices[order]],
+            methods=np.concatenate([each.methods for each in estimates])[order],
+            numbers={
+                name: np.concatenate([getattr(each, name) for each in estimates])[order]
+                for name in NUMBERS
+            },
         )
 
     @classmethod
@@ -164,12 +198,10 @@ class MetricColumns(Sequence[MetricResult]):
         reaches = np.array([t_quantile((1 + level) / 2, each) for each in freedoms.tolist()])
         half = reaches[places] * numbers["standard_error"] if places.size else np.zeros(0)
         lower, upper = numbers["lower_bound"] - half, numbers["upper_bound"] + half
-        is_share = self.methods == _METHODS.index(Method.WILSON)
+        is_share = self.methods == METHODS.index(Method.WILSON)
         share = numbers["value"][is_share]
-        squared = NormalDist().inv_cdf((1 + level) / 2) ** 2 / numbers["effective_rows"][is_share]
-        centre = (share + squared / 2) / (1 + squared)
-        half = np.sqrt(squared * share * (1 - share) + squared**2 / 4) / (1 + squared)
-        lower[is_share], upper[is_share] = centre - half, centre + half
+        rows = numbers["effective_rows"][is_share]
+        lower[is_share], upper[is_share] = wilson_intervals(share, rows, level)
         return lower, upper
 
     def certified_errors(self) -> Floats:
@@ -180,7 +212,7 @@ class MetricColumns(Sequence[MetricResult]):
 
     def _at(self, index: int) -> MetricResult:
         about = self.series[self.series_ids[index]]
-        found = {name: float(self.numbers[name][index]) for name in _NUMBERS}
+        found = {name: float(self.numbers[name][index]) for name in NUMBERS}
         # The NaN, which is itself, so that equal metrics are equal.
         numbers: dict[str, Any] = {k: math.nan if math.isnan(v) else v for k, v in found.items()}
         return MetricResult(
@@ -190,10 +222,10 @@ class MetricColumns(Sequence[MetricResult]):
             is_difference=about.is_difference,
             slice=self.keys[self.slice_ids[index]],
             num_rows=int(self.num_rows[index]),
-            estimate=Estimate(method=_METHODS[self.methods[index]], **numbers),
+            estimate=Estimate(method=METHODS[self.methods[index]], **numbers),
         )
 
 
 def method_names() -> list[str]:
     """Returns the names of the methods by their numbers in `MetricColumns.methods`."""
-    return [each.value for each in _METHODS]
+    return [each.value for each in METHODS]

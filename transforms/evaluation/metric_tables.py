@@ -22,7 +22,8 @@ METRICS_FILE = "metrics.json"
 NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 _SCHEMA_NAME = "eval.metrics/1"
 # What the Parquet file says of itself, so that `gate` need not work the metrics out again.
-_SCHEMA_KEY, _STATES_KEY, _SERIES_KEY = "schema", "states_sha256", "series"
+_SCHEMA_KEY, _SERIES_KEY = "schema", "series"
+_STATES_KEY, _FORMULAS_KEY = "states_sha256", "formulas_sha256"
 _NUMBERS = {
     "value": "value",
     "standard_error": "se",
@@ -64,6 +65,7 @@ def write_metrics(
     facts: Mapping[str, Any] = NO_FACTS,
     *,
     states_sha256: str = "",
+    formulas_sha256: str = "",
 ) -> None:
     """Writes both files below `output`.
 
@@ -73,9 +75,14 @@ def write_metrics(
         level: Of the intervals.
         facts: Where models and data come from, to be told as well.
         states_sha256: Digest of the states that the metrics are made of; see `read_metrics`.
+        formulas_sha256: Digest of what made them; see `formula_digest`.
     """
-    series = json.dumps(results.columns.series)
-    said = {_SCHEMA_KEY: _SCHEMA_NAME, _STATES_KEY: states_sha256, _SERIES_KEY: series}
+    said = {
+        _SCHEMA_KEY: _SCHEMA_NAME,
+        _STATES_KEY: states_sha256,
+        _FORMULAS_KEY: formulas_sha256,
+        _SERIES_KEY: json.dumps(results.columns.series),
+    }
     write_bytes(output, f"{output}/{METRICS_TABLE}", _parquet(results, level, said))
     document = {**metrics_document(results, level), "facts": dict(facts)}
     write_bytes(output, f"{output}/{METRICS_FILE}", _json(document).encode())
@@ -195,30 +202,35 @@ def _number(value: float) -> float | None:
 
 
 def read_metrics(
-    directory: str, slices: Sequence[SliceResult], states_sha256: str
+    directory: str, slices: Sequence[SliceResult], states_sha256: str, formulas_sha256: str
 ) -> MetricColumns | None:
     """Returns the metrics that were written of the same states, or None if there are none.
+
+    Those that other formulas made, such as those of an older release, are none either.
 
     Args:
         directory: Where `write_metrics` wrote.
         slices: Of the states.
         states_sha256: Their digest.
+        formulas_sha256: Digest of what makes metrics of states here and now.
     """
     content = read_bytes(f"{directory}/{METRICS_TABLE}")
     if content is None or not states_sha256:
         return None
     try:
-        return _read(content, slices, states_sha256)
+        return _read(content, slices, (states_sha256, formulas_sha256))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         return None  # damaged; the states say the same
 
 
 def _read(
-    content: bytes, slices: Sequence[SliceResult], states_sha256: str
+    content: bytes, slices: Sequence[SliceResult], digests: tuple[str, str]
 ) -> MetricColumns | None:
     table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
     said = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
-    if (said.get(_SCHEMA_KEY), said.get(_STATES_KEY)) != (_SCHEMA_NAME, states_sha256):
+    if said.get(_SCHEMA_KEY) != _SCHEMA_NAME:
+        return None
+    if (said.get(_STATES_KEY), said.get(_FORMULAS_KEY)) != digests:
         return None
     series = tuple(Series(*each) for each in json.loads(said[_SERIES_KEY]))
     return _columns(table, series, slices)

@@ -3,10 +3,10 @@
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +18,9 @@ from transforms.evaluation.saved_parts import ROWS_PER_PIECE, PartCache, read_pa
 from transforms.evaluation.saved_versions import SavedVersion
 from transforms.metrics.array_types import Integers
 
-_MAX_INDEXES = 8
+_MAX_KEPT = 8
 _NOT_THERE = -1
+_T = TypeVar("_T")
 
 
 class FoundRows(NamedTuple):
@@ -63,10 +64,7 @@ class SavedIndex:
         Raises:
             InvalidArgumentError: A key comes twice, so that it identifies no row.
         """
-        hashes = [
-            np.concatenate([key_numbers(each, key) for each in read_part(part, key)])
-            for part in version.parts
-        ]
+        hashes = list(_hashes_of_parts(version, key))
         joined = np.concatenate(hashes)
         order = np.argsort(joined, kind="stable")
         parts = np.repeat(np.arange(len(hashes), dtype=np.int32), list(map(len, hashes)))
@@ -115,15 +113,11 @@ class SavedIndex:
         Args:
             keys: Rows with the columns of the key.
             outputs: The columns wanted.
-
-        Raises:
-            InvalidArgumentError: Two of the keys are equal.
         """
         positions = self._find(keys)
         is_found = positions != _NOT_THERE
         if not is_found.any():
             return FoundRows(None, 0)
-        _check_found_once(positions, keys, self.key)
         found = self._rows_at(positions[is_found], outputs)
         places = np.ma.masked_array(np.cumsum(is_found) - 1, mask=~is_found)
         return FoundRows(found.take(pa.array(places)), found.num_rows)
@@ -160,15 +154,25 @@ class SavedIndex:
         return pa.concat_batches(pieces).take(pa.array(back))
 
 
-def _check_found_once(positions: Integers, keys: pa.RecordBatch, key: Sequence[str]) -> None:
-    order = np.argsort(positions, kind="stable")
-    in_order = positions[order]
-    twice = np.flatnonzero((in_order[1:] == in_order[:-1]) & (in_order[1:] != _NOT_THERE))
-    if twice.size:
-        value = _key_text(keys, int(order[twice[0]]))
-        raise InvalidArgumentError(
-            f"the baseline: key {value} comes twice, so rows cannot be matched by {','.join(key)}; give another --example_key"
-        )
+def check_unique_keys(version: SavedVersion, key: tuple[str, ...]) -> None:
+    """Checks that no key comes twice, whichever files it is in: 8 bytes a row, for a while.
+
+    Raises:
+        InvalidArgumentError: One does, so that it identifies no row.
+    """
+    hashes = np.empty(version.num_rows, dtype=np.uint64)
+    start = 0
+    for each in _hashes_of_parts(version, key):
+        hashes[start : start + each.size] = each
+        start += each.size
+    hashes.sort()
+    if (hashes[1:] == hashes[:-1]).any():  # of one key, or of two: the keys themselves tell
+        SavedIndex.build(version, key)
+
+
+def _hashes_of_parts(version: SavedVersion, key: tuple[str, ...]) -> Iterator[NDArray[np.uint64]]:
+    for part in version.parts:
+        yield np.concatenate([key_numbers(each, key) for each in read_part(part, key)])
 
 
 def _key_text(keys: pa.RecordBatch, row: int) -> str:
@@ -179,20 +183,37 @@ class SavedIndexes:
     """The indexes that this process has made, each once however many threads want it. Thread-safe."""
 
     def __init__(self) -> None:
+        self._indexes: _Once[SavedIndex] = _Once()
+        self._checked: _Once[None] = _Once()
+
+    def get(
+        self, version: SavedVersion, baseline: SavedVersion, key: tuple[str, ...]
+    ) -> SavedIndex:
+        """Returns the index of a version; the first caller makes it, the others wait.
+
+        Raises:
+            InvalidArgumentError: A key comes twice, in the version or in the baseline, two rows of
+                which must not get the prediction of one.
+        """
+        self._checked.get((baseline.parts, key), lambda: check_unique_keys(baseline, key))
+        return self._indexes.get((version.parts, key), lambda: SavedIndex.build(version, key))
+
+
+class _Once(Generic[_T]):
+    """Values by name, each made by the first who asks; the last few are kept. Thread-safe."""
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._futures: OrderedDict[object, Future[SavedIndex]] = OrderedDict()  # Guarded by _lock.
+        self._futures: OrderedDict[object, Future[_T]] = OrderedDict()  # Guarded by _lock.
 
-    def get(self, version: SavedVersion, key: tuple[str, ...]) -> SavedIndex:
-        """Returns the index of a version; the first caller makes it, the others wait."""
-        return self._get((version.parts, key), lambda: SavedIndex.build(version, key))
-
-    def _get(self, name: object, make: Callable[[], SavedIndex]) -> SavedIndex:
+    def get(self, name: object, make: Callable[[], _T]) -> _T:
+        """Returns the value of a name; an error is raised to all who wait, and not kept."""
         with self._lock:
             future = self._futures.get(name)
             is_first = future is None
             if future is None:
                 future = self._futures[name] = Future()
-                while len(self._futures) > _MAX_INDEXES:
+                while len(self._futures) > _MAX_KEPT:
                     self._futures.popitem(last=False)
         if is_first:
             try:

@@ -8,8 +8,9 @@
 
 Labels, weights, slices and keys come from the baseline's files, which were written with
 `--passthrough`. Rows of the other versions are found by key: at once where they are in the same files
-in the same order, else by an index of all keys of that version. A row that a version lacks has null
-predictions; a row that the baseline lacks is not evaluated.
+in the same order, else by an index of all keys of that version; then a key that comes twice, in that
+version or in the baseline, is refused. A row that a version lacks has null predictions; a row that the
+baseline lacks is not evaluated.
 """
 
 import itertools
@@ -161,7 +162,7 @@ def read_saved(
     own = list(dict.fromkeys([*saved.key, *columns]))
     of_baseline = [name for name in outputs if name in saved.baseline.schema.names]
     wanted = list(dict.fromkeys([*own, *of_baseline]))
-    others = [_VersionRows(each, unit, saved.key, outputs) for each in saved.versions[1:]]
+    others = [_VersionRows(each, saved, unit, outputs) for each in saved.versions[1:]]
     for rows in read_part(saved.baseline.parts[unit], wanted):
         keys = rows.select(list(saved.key))
         found = [each.take(keys) for each in others]
@@ -176,13 +177,14 @@ class _VersionRows:
     """The rows of one version that go with those of a part of the baseline. One thread at a time."""
 
     def __init__(
-        self, version: SavedVersion, unit: int, key: tuple[str, ...], outputs: Sequence[str]
+        self, version: SavedVersion, saved: SavedPredictions, unit: int, outputs: Sequence[str]
     ) -> None:
         self._version = version
-        self._key = key
+        self._baseline = saved.baseline
+        self._key = saved.key
         self._outputs = [name for name in outputs if name in version.schema.names]
         parts = version.parts[unit : unit + 1]
-        wanted = list(dict.fromkeys([*key, *self._outputs]))
+        wanted = list(dict.fromkeys([*saved.key, *self._outputs]))
         self._pieces = itertools.chain.from_iterable(read_part(each, wanted) for each in parts)
 
     def take(self, keys: pa.RecordBatch) -> FoundRows:
@@ -190,7 +192,8 @@ class _VersionRows:
         piece = next(self._pieces, None)
         if piece is not None and _are_equal(piece.select(list(self._key)), keys):
             return FoundRows(piece.select(self._outputs), piece.num_rows)
-        return _indexes.get(self._version, self._key).take(keys, self._outputs)
+        index = _indexes.get(self._version, self._baseline, self._key)
+        return index.take(keys, self._outputs)
 
 
 def _are_equal(some: pa.RecordBatch, others: pa.RecordBatch) -> bool:

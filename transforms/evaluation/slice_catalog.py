@@ -96,10 +96,10 @@ class SliceCatalog:
             InvalidArgumentError: A column is missing, or is of a type that does not do.
         """
         encoded = encode_dimensions(self._groups, columns)
-        found = np.zeros((columns.num_rows, 1 + len(self._lookups)), dtype=np.int64)
+        found = np.zeros((1 + len(self._lookups), columns.num_rows), dtype=np.int64)
         for place, lookup in enumerate(self._lookups, start=1):
-            found[:, place] = lookup.slice_ids(encoded)
-        return found
+            found[place] = lookup.slice_ids(encoded)
+        return found.T  # the metrics go through it column by column
 
     def to_table(self) -> pa.Table:
         """Returns the catalog as a table; equal catalogs give equal tables."""

@@ -33,18 +33,23 @@ class Step:
     place_of_others: int
     table: Integers
 
-    def codes(self, encoded: NamedCodes) -> Integers:
-        """Returns the index of each row's value in the vocabulary, or the one behind it."""
+    def places(self, encoded: NamedCodes) -> Integers:
+        """Returns the index of each named value in the vocabulary, or the one behind it."""
         found = pc.index_in(encoded.names, self.vocabulary)
         places = found.fill_null(self.place_of_others).to_numpy(zero_copy_only=False)
         is_null = pc.equal(encoded.names, NULL_VALUE).to_numpy(zero_copy_only=False)
         # Null is a value of its own: it never counts as one of the others.
         is_lost = is_null & found.is_null().to_numpy(zero_copy_only=False)
-        return np.where(is_lost, len(self.vocabulary), places).astype(np.int64)[encoded.codes]
+        return np.where(is_lost, len(self.vocabulary), places).astype(np.int64)
 
     def follow(self, states: Integers, encoded: NamedCodes) -> Integers:
-        """Returns where the values of rows lead from their states."""
-        return self.table.ravel()[states * self.table.shape[1] + self.codes(encoded)]
+        """Returns where the values of rows lead from their states, or all from the only one."""
+        places = self.places(encoded)
+        if states.size == 1:  # there are far fewer values than rows
+            return self.table[states[0], places][encoded.codes]
+        steps = states * self.table.shape[1]
+        steps += places[encoded.codes]
+        return self.table.ravel()[steps]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

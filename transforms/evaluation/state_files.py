@@ -23,7 +23,7 @@ from transforms.storage import absolute_path, create_file, read_bytes, write_byt
 STATES_DIRECTORY = "states"
 EVALUATION_FILE = "evaluation.json"
 _SLICES = "slices"
-_SCHEMA = "eval.states/1"
+_SCHEMA = "eval.states/2"
 # Encoding and decoding take several times as much.
 _GROUP_BYTES = 16 << 20
 
@@ -84,13 +84,15 @@ def read_states(directory: str) -> SavedEvaluation:
         document = json.loads(content)
         if document["schema"] != _SCHEMA:
             raise DataLossError(
-                f"{directory} has states of schema {document['schema']}, this release reads {_SCHEMA}; evaluate again"
+                f"{directory} has states of schema {document['schema']}, of another release; this one reads {_SCHEMA}: evaluate again, or decide with the release that wrote them"
             )
         setup = EvaluationSetup.from_document(document["setup"])
         tables = _StateTables(directory, document["sha256"])
         catalog = SliceCatalog.from_table(tables[_SLICES])
     except (KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
-        raise DataLossError(f"the states in {directory} are damaged ({error!r})") from error
+        raise DataLossError(
+            f"the states in {directory} are damaged ({type(error).__name__}: {error}); evaluate again"
+        ) from error
     states = create_evaluation(setup.options()).from_tables(tables)
     return SavedEvaluation(
         setup=setup,

@@ -145,8 +145,7 @@ class SavedUnits:
             except BaseException:
                 rows.take_back()
                 raise
-            matched = {**evaluation.create(), **unmatched.of_found(rows.num_found)}
-            return evaluation.merge([states, matched])
+            return evaluation.add(states, unmatched.of_found(rows.num_found))
 
         yield measure_unit
 

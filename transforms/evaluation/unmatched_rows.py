@@ -50,8 +50,7 @@ class UnmatchedRows:
                 metric="unmatched_rows",
                 slice_id=_ALL_ROWS,
                 version=version,
-                # A row of a key that the baseline has twice is found twice.
-                estimate=Estimate(value=float(max(0, num_rows - found[version]))),
+                estimate=Estimate(value=float(num_rows - found[version])),
             )
 
     @property

@@ -51,7 +51,12 @@ def read_verdict(path: str) -> Verdict:
         InvalidArgumentError: It is not a verdict.
     """
     path = absolute_path(path)
-    content = read_bytes(path)
+    try:
+        content = read_bytes(path)
+    except IsADirectoryError as error:
+        raise InvalidArgumentError(
+            f"{path} is a directory; give the file, as {path}/{VERDICT_FILE}"
+        ) from error
     if content is None:
         raise NotFoundError(
             f"there is no verdict at {path}; `run_pipeline.py evaluate` and `gate` write {VERDICT_FILE}"

@@ -5,22 +5,19 @@ of text an empty text. Quoted fields may contain commas, quotes (doubled) and ne
 cannot be entered in the middle, and is read whole.
 """
 
-import base64
 import io
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from servable_core.batching.row_isolation import run_isolated
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
+from transforms.formats.csv_values import convert, is_castable, rows_as_json
 from transforms.formats.text_escapes import (
     MAX_GROWTH,
     EscapedStream,
@@ -106,18 +103,12 @@ def _type_of(values: pa.Array, *, is_number: bool) -> pa.DataType:
         rest = good if 2 * len(good) > len(values) - values.null_count else rest
     elif not pc.any(escaped).as_py():
         return values.type
-    found = next((each for each in wanted if len(rest) and _is_castable(rest, each)), None)
+    found = next(
+        (each for each in wanted if len(rest) and is_castable(rest.cast(pa.string()), each)), None
+    )
     if found is not None:
         return found
     return pa.binary() if pc.any(escaped).as_py() else values.type
-
-
-def _is_castable(values: pa.Array, data_type: pa.DataType) -> bool:
-    try:
-        _parsed(values.cast(pa.string()), pa.field("", data_type))
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _check_text(path: str, head: bytes) -> None:
@@ -251,56 +242,15 @@ def _converted(
     num_rows = texts.num_rows
     if not schema.names:
         return only_rows(num_rows), rows, ()
-    segments, _ = run_isolated(partial(_convert, texts, schema), num_rows, num_rows)
-    good = [each.result for each in segments if each.result is not None]
-    bad = [each for each in segments if each.error is not None]
+    columns, wrong = convert(texts, schema)
+    bad = sorted(wrong)
     bad_records = tuple(
-        bad_line(path, int(rows[each.start]), str(each.error), _as_json(texts, each.start), None)
-        for each in bad
+        bad_line(path, row, wrong[index], record, None)
+        for index, row, record in zip(
+            bad, rows[bad].tolist(), rows_as_json(texts, bad), strict=True
+        )
     )
-    columns = pa.concat_batches(good) if good else _no_rows(schema)
-    return columns, np.delete(rows, [each.start for each in bad]), bad_records
-
-
-def _convert(
-    texts: pa.RecordBatch, schema: pa.Schema, start: int, stop: int, _max_rows: int
-) -> pa.RecordBatch:
-    part = texts.slice(start, stop - start)
-    return pa.RecordBatch.from_arrays(
-        [_values(part.column(field.name), field) for field in schema], schema=schema
-    )
-
-
-def _values(texts: pa.Array, field: pa.Field) -> pa.Array:
-    try:
-        if pa.types.is_binary(field.type):
-            return texts.fill_null(b"")
-        strings = texts.cast(pa.string())
-        return strings.fill_null("") if pa.types.is_string(field.type) else _parsed(strings, field)
-    except pa.ArrowInvalid as error:
-        raise pa.ArrowInvalid(f"column {field.name!r}: {error}") from error
-
-
-def _parsed(strings: pa.Array, field: pa.Field) -> pa.Array:
-    try:
-        return strings.cast(field.type)
-    except pa.ArrowInvalid:
-        trimmed = pc.utf8_trim_whitespace(strings)
-        return pc.if_else(pc.equal(trimmed, ""), None, trimmed).cast(field.type)
-
-
-def _as_json(texts: pa.RecordBatch, row: int) -> bytes:
-    (fields,) = texts.slice(row, 1).to_pylist()
-    text = {name: None if each is None else _text(each) for name, each in fields.items()}
-    return json.dumps(text, ensure_ascii=False).encode()
-
-
-def _text(value: bytes) -> str | dict[str, str]:
-    """Returns a field as JSON has it: bytes as a model server's REST takes them."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value).decode()}
+    return columns, np.delete(rows, bad), bad_records
 
 
 @contextmanager

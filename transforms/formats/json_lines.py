@@ -4,19 +4,20 @@ Rows are numbered by their lines, blank ones left out. A key that a line lacks i
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.json as pj
 
-from servable_core.batching.row_isolation import Segment, run_isolated
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
 from transforms.formats.json_depth import is_nested_deeper
+from transforms.formats.json_line_checks import BOM, MAX_DEPTH, NO_UTF8, TOO_DEEP, LineChecks
+from transforms.formats.json_schema import tables_of_most
+from transforms.formats.parsed_stretches import parse_stretches
 from transforms.formats.text_files import (
     DEAD_LETTER,
     FAIL,
@@ -31,9 +32,10 @@ from transforms.row_numbers import numbers_between, origins_of
 
 _BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 256 << 20
-_MAX_DEPTH = 100
-_NEWLINE = ord("\n")
+_NEWLINE, _RETURN = ord("\n"), ord("\r")
+_OPEN, _CLOSE = ord("{"), ord("}")
 _SPACE = ord(" ")
+_REFUSALS = (pa.ArrowInvalid, UnicodeDecodeError)
 _ROW_IN_BLOCK = re.compile(r" in row \d+$")
 
 
@@ -64,21 +66,30 @@ def read_schema(path: str, on_error: str = FAIL) -> pa.Schema:
     """
     with open_text(path, on_error) as file:
         block = next(_blocks(path, file.stream, 0, None), b"")
-    lines = _lines(block)
+    lines = [line.removeprefix(BOM) for _, line in _lines(block)]
     if not lines:
         return pa.schema([])
-    segments = _isolated(lines, None)
-    good = [each for each in segments if each.result is not None]
-    if not good:
-        raise DataLossError(
-            f"{path} cannot be read as JSON Lines: {_words(segments[0].error)}; it must have one object on each line. Give --input_format if it is something else"
-        )
-    largest_first = sorted(good, key=lambda each: each.start - each.stop)
     types: dict[str, pa.DataType] = {}
-    for field in (field for each in largest_first for field in _schema(each.result)):
+    for field in (field for table in _head_tables(path, lines) for field in _schema(table)):
         known = types.setdefault(field.name, field.type)
         types[field.name] = common_type(known, field.type) or known
     return pa.schema(list(types.items()))
+
+
+def _head_tables(path: str, lines: Sequence[bytes]) -> list[pa.Table]:
+    """Returns the good ones of the lines, as tables, the largest of which comes first."""
+    try:
+        return [_parse_lines(lines)]
+    except _REFUSALS:
+        checks = LineChecks(None)
+    wrong = [checks.wrong_with(line) for line in lines]
+    good = [line for line, words in zip(lines, wrong, strict=True) if words is None]
+    tables = tables_of_most(good, _parse_lines, _REFUSALS)
+    if not tables:
+        raise DataLossError(
+            f"{path} cannot be read as JSON Lines: {wrong[0] or 'Arrow refuses each of its lines'}; it must have one object on each line. Give --input_format if it is something else"
+        )
+    return tables
 
 
 def _schema(table: pa.Table) -> pa.Schema:
@@ -226,37 +237,46 @@ def _parse_block(
     """Returns the good rows, and the bad ones."""
     try:
         table = _parse(block, schema)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
+    except _REFUSALS:
         table = None
-    if table is not None and table.num_rows == _count_lines(block):
+    if table is not None and table.num_rows == _count_objects(block):
         return _to_batch([table], schema), ()
     lines = _lines(block)
-    segments = _isolated(lines, schema)
+    good, wrong = _isolated(lines, schema)
     bad_records = tuple(
         bad_line(
-            path,
-            first_row + each.start,
-            _words(each.error),
-            lines[each.start][1].rstrip(b"\r"),
-            offset + lines[each.start][0],
+            path, first_row + index, words, lines[index][1].rstrip(b"\r"), offset + lines[index][0]
         )
-        for each in segments
-        if each.error is not None
+        for index, words in sorted(wrong.items())
     )
-    good = [each.result for each in segments if each.result is not None]
     return _to_batch(good, schema), bad_records
 
 
-def _isolated(lines: list[tuple[int, bytes]], schema: pa.Schema | None) -> list[Segment[pa.Table]]:
-    segments, _ = run_isolated(partial(_parse_lines, lines, schema), len(lines), len(lines))
-    return segments
+def _isolated(
+    lines: list[tuple[int, bytes]], schema: pa.Schema
+) -> tuple[list[pa.Table], dict[int, str]]:
+    """Returns the good lines as tables, in order, and what is wrong with each of the others."""
+    checks = LineChecks(schema)
+    told = [checks.wrong_with(line) for _, line in lines]
+    wrong = {index: words for index, words in enumerate(told) if words is not None}
+    doubtful = [index for index, words in enumerate(told) if words is None]
+    texts = [lines[index][1].removeprefix(BOM) for index in doubtful]
+
+    def parse(start: int, stop: int) -> pa.Table:
+        return _parse_lines(texts[start:stop], schema)
+
+    good = []
+    for each in parse_stretches(parse, len(texts), _REFUSALS):
+        if each.error is None:
+            good.append(each.result)
+        else:
+            wrong[doubtful[each.start]] = _words(each.error)
+    return good, wrong
 
 
-def _parse_lines(
-    lines: list[tuple[int, bytes]], schema: pa.Schema | None, start: int, stop: int, _max_rows: int
-) -> pa.Table:
-    table = _parse(b"\n".join(line for _, line in lines[start:stop]), schema)
-    if table.num_rows != stop - start:  # an object on several lines, or several on one
+def _parse_lines(lines: Sequence[bytes], schema: pa.Schema | None = None) -> pa.Table:
+    table = _parse(b"\n".join(lines), schema)
+    if table.num_rows != len(lines):  # an object on several lines, or several on one
         raise pa.ArrowInvalid("it is no line with one whole JSON object")
     return table
 
@@ -267,8 +287,8 @@ def _parse(text: bytes, schema: pa.Schema | None) -> pa.Table:
     else:
         options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     text.decode("utf-8")  # Arrow does not look at it
-    if is_nested_deeper(text, _MAX_DEPTH):  # where Arrow recurses until its stack overflows
-        raise pa.ArrowInvalid(f"it is nested deeper than {_MAX_DEPTH} levels")
+    if is_nested_deeper(text, MAX_DEPTH):  # where Arrow recurses until its stack overflows
+        raise pa.ArrowInvalid(TOO_DEEP)
     if not text.strip():
         return pa.table({}) if schema is None else schema.empty_table()
     return pj.read_json(
@@ -308,6 +328,29 @@ def _count_lines(block: bytes) -> int:
     return len(starts) - num_blank
 
 
+def _count_objects(block: bytes) -> int:
+    """Returns the number of lines that are not blank, if each may be an object; else -1.
+
+    Arrow takes two objects on a line, and one on two lines. If all lines begin and end with an
+    object's brackets, none goes on in the next one: nothing in JSON has these two side by side.
+    """
+    signs = np.frombuffer(block, np.uint8)
+    stops = np.flatnonzero(signs == _NEWLINE)
+    if block and not block.endswith(b"\n"):
+        stops = np.append(stops, len(signs))
+    starts = np.concatenate(([0], stops[:-1] + 1))[: len(stops)]
+    lasts = np.maximum(stops - 1, 0)
+    lasts = np.maximum(lasts - (signs[lasts] == _RETURN), 0)
+    is_object = (signs[starts] == _OPEN) & (signs[lasts] == _CLOSE) & (lasts > starts)
+    num_objects = int(is_object.sum())
+    others = zip(starts[~is_object].tolist(), stops[~is_object].tolist(), strict=True)
+    for line in (block[start:stop].removeprefix(BOM).strip() for start, stop in others):
+        if line and not (line.startswith(b"{") and line.endswith(b"}")):
+            return -1
+        num_objects += bool(line)
+    return num_objects
+
+
 def _end(block: bytes, start: int) -> int:
     end = block.find(b"\n", start)
     return len(block) if end < 0 else end
@@ -315,6 +358,6 @@ def _end(block: bytes, start: int) -> int:
 
 def _words(error: BaseException | None) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
+        return NO_UTF8
     message = str(error).split("\n", 1)[0].removeprefix("JSON parse error: ")
     return _ROW_IN_BLOCK.sub("", message)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servable_core.errors import DataLossError
+from transforms.byte_budget import ByteBudget
 from transforms.formats.arrow_errors import may_pass
+from transforms.formats.held_batches import MAX_HELD_BYTES, HeldBatches
 from transforms.formats.parquet_access import (
     DATA_ERRORS,
     corrupt,
@@ -26,8 +28,6 @@ from transforms.formats.parquet_types import (
     plain_schema,
 )
 from transforms.input_batch import only_rows
-
-_MAX_HELD_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,44 +168,45 @@ def read_rows(
 
 
 def read_good_groups(
-    path: str, first_group: int, end_group: int, columns: Sequence[str], batch_rows: int
+    path: str,
+    first_group: int,
+    end_group: int,
+    columns: Sequence[str],
+    batch_rows: int,
+    *,
+    budget: ByteBudget | None = None,
 ) -> Iterator[pa.RecordBatch | DamagedGroup]:
     """Yields the rows of those row groups that can be decoded, and in place of others, what is wrong.
 
     As `read_rows`, but no row of a group comes before all of it has been decoded: columns of which
     damage has taken some values would pass for others until their ends. What is decoded waits in
-    memory up to 64 MiB; a larger group is decoded twice.
+    memory up to 64 MiB, as far as `budget` has room; a group for which it has none is decoded twice.
 
     Raises:
         DataLossError: The footer cannot be read; or a row group could be decoded once, but not twice.
     """
     groups = range(first_group, end_group)
-    with _open_groups(path, groups, columns, batch_rows) as reader:
+    with (
+        _open_groups(path, groups, columns, batch_rows) as reader,
+        closing(HeldBatches(budget or ByteBudget(MAX_HELD_BYTES))) as held,
+    ):
         for group in groups:
             try:
-                held = _decode_whole(reader, group)
+                _decode_whole(reader, group, held)
             except _UndecodableError as error:
+                held.close()
                 yield DamagedGroup(index=group, num_rows=reader.num_rows(group), reason=str(error))
                 continue
             try:
-                yield from reader.decode([group]) if held is None else held
+                yield from held.take() if held.is_whole else reader.decode([group])
             except _UndecodableError as error:
                 raise corrupt(path, f"row group {group} cannot be read: {error}") from error
 
 
-def _decode_whole(reader: "_GroupReader", group: int) -> list[pa.RecordBatch] | None:
-    """Returns the rows of a group; None if they are too many to be held."""
-    held: list[pa.RecordBatch] = []
-    held_bytes = 0
-    is_held = True
+def _decode_whole(reader: "_GroupReader", group: int, held: HeldBatches) -> None:
+    held.is_whole = True
     for batch in reader.decode([group]):
-        held_bytes += batch.nbytes
-        is_held = is_held and held_bytes <= _MAX_HELD_BYTES
-        if is_held:
-            held.append(batch)
-        else:
-            held.clear()
-    return held if is_held else None
+        held.add(batch)
 
 
 def _first_damaged(reader: "_GroupReader", groups: Sequence[int], reason: str) -> str:

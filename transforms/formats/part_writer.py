@@ -15,7 +15,8 @@ class RowTensors:
     """Rows as the model knows them, for formats that log requests and responses.
 
     Attributes:
-        inputs: What was fed, by the signature's input name; empty if it is not wanted.
+        inputs: What was fed, by the signature's input name, ragged and sparse inputs as `PartRows`;
+            empty if it is not wanted.
         outputs: What came back, by output name. All are arrays or `RaggedArray`s with a row for each
             row of the columns beside them.
     """

@@ -27,6 +27,7 @@ from transforms.formats.message_bytes import (
 from transforms.formats.part_writer import PartWriter, RowTensors
 from transforms.formats.stream_writer import StreamWriter
 from transforms.formats.tfrecord_writer import frames
+from transforms.logged_inputs import PartRows
 from transforms.storage import DigestingSink
 
 # Field numbers of prediction_log.proto, predict.proto and tensor.proto.
@@ -97,8 +98,15 @@ def _tensor_map(number: int, tensors: Mapping[str, Any]) -> ByteRows:
 
 
 def _tensor_proto(tensor: Any) -> ByteRows:
-    """Returns each row of an array, a RaggedArray or a TensorFlow tensor as a TensorProto."""
-    if isinstance(tensor, RaggedArray):
+    """Returns each row of an array, a RaggedArray, PartRows or a TensorFlow tensor as a TensorProto."""
+    if isinstance(tensor, PartRows):
+        values, starts, inner = (
+            tensor.rows.values,
+            tensor.rows.offsets,
+            tensor.rows.values.shape[1:],
+        )
+        shape = _dimension(tensor.rows.lengths)
+    elif isinstance(tensor, RaggedArray):
         values, starts, inner = tensor.values, tensor.offsets, tensor.values.shape[1:]
         shape = _dimension(1) + _dimension(tensor.lengths)
     else:

@@ -15,6 +15,7 @@ from transforms.input_batch import InputBatch, only_rows
 from transforms.storage import file_system_for, is_local
 
 FAIL, DEAD_LETTER = "fail", "dead_letter"
+_CODE = Code.INVALID_ARGUMENT.name  # which takes a while, if each of many lines is bad
 _GZIP_MAGIC = b"\x1f\x8b"
 _SALVAGED_BYTES = 4096  # at a time, so that hardly more than these are lost before damage
 
@@ -135,7 +136,7 @@ def bad_line(path: str, row: int, message: str, record: bytes, offset: int | Non
         source_row=row,
         byte_offset=offset,
         stage=Stage.PARSE,
-        code=Code.INVALID_ARGUMENT.name,
+        code=_CODE,
         message=message,
         record=record,
     )

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from servable_core.batching.row_isolation import Segment, run_isolated
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from transforms.bad_records import BadRecord, Stage
 from transforms.formats.example_parsing import RecordParser
+from transforms.formats.parsed_stretches import Stretch, parse_stretches
 from transforms.formats.tfrecord_blocks import NO_OFFSET, RecordBlock, gather, join_blocks
 from transforms.formats.tfrecord_features import Feature
 from transforms.formats.tfrecord_options import TFRecordOptions
@@ -61,50 +61,38 @@ def _good_rows(
 ) -> tuple[RecordBlock, pa.RecordBatch]:
     """Returns the records that parse, the others as bad records, and the columns."""
 
-    def run(start: int, stop: int, _max_rows: int) -> pa.RecordBatch:
+    def parse(start: int, stop: int) -> pa.RecordBatch:
         return parser.parse(records[start:stop])
 
-    fails = options.on_error == "fail"
-    segments, _ = run_isolated(
-        run,
-        block.num_rows,
-        block.num_rows,
-        next_wanted=lambda row: block.num_rows if fails else row + 1,
-    )
-    for each in segments:
-        if each.error is not None and (fails or not _is_bad_record(each)):
-            raise _located(block, each)
-    good = [each for each in segments if each.error is None]
+    found: list[Stretch[pa.RecordBatch]] = []
+    for each in parse_stretches(parse, block.num_rows, (InvalidArgumentError,)):
+        if each.error is not None and options.on_error == "fail":
+            raise _located(block, each.start, each.error)
+        found.append(each)
+    good = [each for each in found if each.error is None]
     kept = join_blocks([block.slice(each.start, each.stop) for each in good] or [block.slice(0, 0)])
     nothing = pa.RecordBatch.from_pylist([], schema=parser.schema)
     columns = pa.concat_batches([each.result for each in good] or [nothing])
-    bad = [_bad_record(block, each) for each in segments if each.error is not None]
+    bad = [_bad_record(block, each) for each in found if each.error is not None]
     return _with_bad_records(kept, block, bad), columns
 
 
-def _is_bad_record(segment: Segment[pa.RecordBatch]) -> bool:
-    return segment.is_row_fault and isinstance(segment.error, InvalidArgumentError)
-
-
-def _located(block: RecordBlock, segment: Segment[pa.RecordBatch]) -> BaseException:
-    error = segment.error
-    if not isinstance(error, InvalidArgumentError):
-        return error or AssertionError("a segment without result has an error")
-    path, row, offset = block.place(segment.start)
+def _located(block: RecordBlock, row: int, error: Exception) -> InvalidArgumentError:
+    path, source_row, offset = block.place(row)
     at_byte = "" if offset == NO_OFFSET else f", at byte {offset}"
-    return InvalidArgumentError(f"{path}: record {row}{at_byte}: {error}")
+    return InvalidArgumentError(f"{path}: record {source_row}{at_byte}: {error}")
 
 
-def _bad_record(block: RecordBlock, segment: Segment[pa.RecordBatch]) -> BadRecord:
-    path, row, offset = block.place(segment.start)
+def _bad_record(block: RecordBlock, stretch: Stretch[pa.RecordBatch]) -> BadRecord:
+    path, row, offset = block.place(stretch.start)
     return BadRecord(
         source_file=path,
         source_row=row,
         byte_offset=None if offset == NO_OFFSET else offset,
         stage=Stage.PARSE,
         code=InvalidArgumentError.code.name,
-        message=str(segment.error),
-        record=block.records[segment.start],
+        message=str(stretch.error),
+        record=block.records[stretch.start],
     )
 
 

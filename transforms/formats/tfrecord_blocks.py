@@ -14,6 +14,8 @@ from transforms.input_batch import Origin, cut_origins
 
 NO_OFFSET = -1
 _BLOCK_BYTES = 8 << 20  # of a block that is joined from several
+_MAX_DAMAGED = 1024  # bad records that wait for a good one
+_NOTHING = Run(offsets=np.array([], np.int64), records=[])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +92,8 @@ class RecordBlock:
 def read_blocks(part: FilePart, options: TFRecordOptions) -> Iterator[RecordBlock]:
     """Yields the records of a part of a file, in order, as they come.
 
-    What is damaged is an error, or comes as a bad record with the next block; then the last block
-    may have no records.
+    What is damaged is an error, or comes as a bad record with the next block. Behind many of these,
+    and in the end, that block may have no records.
 
     Raises:
         DataLossError: A checksum is wrong, or the file is cut off, with `on_error="fail"`.
@@ -110,9 +112,11 @@ def read_blocks(part: FilePart, options: TFRecordOptions) -> Iterator[RecordBloc
         else:
             damaged.append(_bad_record(part, row, found))
             row += 1
+        if len(damaged) >= _MAX_DAMAGED:
+            yield _block(part.path, row, _NOTHING, content.share, damaged)
+            damaged = []
     if damaged:
-        nothing = Run(offsets=np.array([], np.int64), records=[])
-        yield _block(part.path, row, nothing, content.share, damaged)
+        yield _block(part.path, row, _NOTHING, content.share, damaged)
 
 
 def _block(
@@ -155,21 +159,26 @@ def not_tfrecord(path: str, reason: str) -> DataLossError:
 
 
 def gather(blocks: Iterable[RecordBlock], wanted_rows: Callable[[], int]) -> Iterator[RecordBlock]:
-    """Yields the same records in blocks of `wanted_rows`, smaller ones where memory demands it."""
+    """Yields the same records in blocks of `wanted_rows`, smaller ones where memory demands it.
+
+    Of blocks with very many bad records, too: whoever counts them should not learn of them too late.
+    """
     pending: list[RecordBlock] = []
-    num_rows = num_bytes = 0
+    num_rows = num_bytes = num_bad = 0
     for block in blocks:
         block_rows = wanted_rows()
         pending.append(block)
         num_rows, num_bytes = num_rows + block.num_rows, num_bytes + block.framed_bytes
-        if num_rows < block_rows and num_bytes < _BLOCK_BYTES:
+        num_bad += len(block.bad_records)
+        if num_rows < block_rows and num_bytes < _BLOCK_BYTES and num_bad < _MAX_DAMAGED:
             continue
         joined = join_blocks(pending)
         stop = num_rows - num_rows % block_rows or num_rows  # fewer rows, if they are large
-        for start in range(0, stop, block_rows):
+        for start in range(0, max(1, stop), block_rows):
             yield joined.slice(start, min(start + block_rows, stop))
         pending = [joined.slice(stop, num_rows)] if stop < num_rows else []
         num_rows, num_bytes = num_rows - stop, sum(each.framed_bytes for each in pending)
+        num_bad = 0
     if pending:
         yield join_blocks(pending)
 

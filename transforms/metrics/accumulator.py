@@ -1,26 +1,26 @@
 """States of many batches, merged seldom enough to be cheap."""
 
+from servable_core.runtime.memory import release_unused_memory
 from transforms.metrics.evaluation import Evaluation
 from transforms.metrics.metric_family import States
 from transforms.metrics.state import State
 
-# What may wait, however little was merged, and at most, however much.
+# What may wait while little was merged, and once that is more: counting rows that wait takes memory.
 _FEW_BYTES = 64 << 20
-_MANY_BYTES = 96 << 20
+_MANY_BYTES = 32 << 20
 
 
 class Accumulator:
     """Adds up states; not safe for use by several threads.
 
-    What was added waits until it is as large as what was merged, so each byte is merged a
-    logarithmic number of times, until that would take too much memory. States are merged by name,
-    and what was merged is let go, so that no more than the largest of them is held twice.
+    What was added waits, as merging many states costs little more than merging two, until that
+    would take too much memory. States are merged by name, and what was merged is let go, so that no
+    more than the largest of them is held twice.
     """
 
     def __init__(self, evaluation: Evaluation) -> None:
-        self._states: dict[str, list[State]] = {
-            name: [each] for name, each in evaluation.create().items()
-        }
+        self._empty = evaluation.create()
+        self._states: dict[str, list[State]] = {name: [] for name in self._empty}
         self._merged_bytes = 0
         self._waiting_bytes = 0
 
@@ -34,7 +34,11 @@ class Accumulator:
         for name, waiting in self._states.items():
             waiting.append(states[name])
         self._waiting_bytes += sum(each.nbytes for each in states.values())
-        if self._waiting_bytes > min(max(self._merged_bytes, _FEW_BYTES), _MANY_BYTES):
+        if self._merged_bytes <= _FEW_BYTES:
+            if self._waiting_bytes > _FEW_BYTES:
+                self.merged()
+        elif self._waiting_bytes > _MANY_BYTES:
+            release_unused_memory()
             self.merged()
 
     def merged(self) -> States:
@@ -44,7 +48,10 @@ class Accumulator:
             if len(waiting) > 1:
                 self._states[name] = [type(waiting[0]).merge(waiting)]
                 waiting.clear()
-        found = {name: each for name, (each,) in self._states.items()}
+        found = {
+            name: waiting[0] if waiting else self._empty[name]
+            for name, waiting in self._states.items()
+        }
         self._merged_bytes = sum(each.nbytes for each in found.values())
         self._waiting_bytes = 0
         return found

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.confusion import Cells
 from transforms.metrics.delta_method import CellMetric
 from transforms.metrics.ratios import ratio
@@ -106,6 +107,13 @@ class McNemar(NamedTuple):
     corrected_statistic: float
     p_value: float
     mid_p_value: float
+
+
+def mcnemar_tests(won: Integers, lost: Integers) -> dict[str, Floats]:
+    """Returns the tests of many pairs of counts, by the names of their numbers."""
+    pairs, places = np.unique(np.stack([won, lost], axis=-1), axis=0, return_inverse=True)
+    tests = np.array([mcnemar(*each) for each in pairs.tolist()]).reshape(-1, len(McNemar._fields))
+    return dict(zip(McNemar._fields, tests[places].T, strict=True))
 
 
 def mcnemar(won: int, lost: int) -> McNemar:

@@ -1,24 +1,33 @@
 """The family of calibration errors, from sums over equal bins of the score."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from transforms.metrics.array_types import Floats
+from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.calibration import expected_calibration_error, max_calibration_error
-from transforms.metrics.estimate import Estimate
+from transforms.metrics.estimates import Estimates
 from transforms.metrics.evaluation_batch import EvaluationBatch
-from transforms.metrics.fixed_point import to_words
+from transforms.metrics.fixed_point import Words, to_words
 from transforms.metrics.fixed_sums import FixedSums
-from transforms.metrics.jackknife import jackknifed_values
+from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.key_layout import KeyLayout
-from transforms.metrics.metric_family import MetricValue, States
+from transforms.metrics.metric_column import MetricColumn, in_chunks
+from transforms.metrics.metric_family import States
+from transforms.metrics.narrow_numbers import narrowed_whole, widened
 from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_sums import Additions, sum_slices
 
 _SUMS = ("weight", "label", "score")
+# Slices whose bins are looked at together.
+_MAX_SLICES = 128
+# Without weights, rows and those of them with a label are counted in one word: half the work.
+_COUNTED = ("rows_and_labels", "score")
+_MAX_SCORE = 1.0  # a probability
+_HIT_BITS = 31
+_HIT = 1 << _HIT_BITS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,49 +60,82 @@ class CalibrationBins:
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the sums over the rows of a batch."""
-        return {self.name: sum_slices(self.layout, _SUMS, batch.slices, self._additions(batch))}
+        if batch.weights is not None:
+            sums = sum_slices(self.layout, _SUMS, batch.slices, self._additions(batch))
+            return {self.name: sums}
+        counted = sum_slices(self.layout, _COUNTED, batch.slices, self._additions(batch))
+        return {self.name: _unpacked(counted)}
 
     def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
         for start, chunk in batch.chunks():
-            weights = chunk.row_weights()
-            of_rows = to_words(weights)
+            places = chunk.blocks * (self.num_versions * self.num_bins)
             for version, (scores, hits) in enumerate(_scores_and_hits(chunk)):
-                bins = np.minimum((scores * self.num_bins).astype(np.int64), self.num_bins - 1)
-                cells = (chunk.blocks * self.num_versions + version) * self.num_bins + bins
-                words = [of_rows, to_words(weights * hits), to_words(weights * scores)]
-                yield Additions(start, cells, words)
+                bins = (scores * self.num_bins).astype(np.int64)
+                cells = np.minimum(bins, self.num_bins - 1, out=bins)
+                cells += places
+                cells += version * self.num_bins
+                yield Additions(start, cells, _words(chunk.weights, scores, hits))
 
-    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
-        """Yields the errors, and the points of the reliability diagram."""
-        blocks = np.moveaxis(states[self.name].dense(slice_id), -1, 0)
-        total = blocks.sum(axis=1)
-        others = total[:, None] - blocks
-        block_weights = blocks[0].sum(axis=(1, 2))
+    def finalise_slices(
+        self, states: Mapping[str, Any], slice_ids: Integers
+    ) -> Iterator[MetricColumn]:
+        """Yields the errors, and the points of the reliability diagram; see `ColumnarFamily`."""
+        for some in in_chunks(slice_ids, _MAX_SLICES):
+            # [sums, slices, blocks, versions, bins], each sum in one piece
+            blocks = np.ascontiguousarray(np.moveaxis(states[self.name].of_slices(some), -1, 0))
+            yield from self._finalised(blocks, some)
+
+    def _finalised(self, blocks: Floats, slice_ids: Integers) -> Iterator[MetricColumn]:
+        total = blocks.sum(axis=2)
+        others = total[:, :, None] - blocks
+        block_weights = blocks[0].sum(axis=(2, 3))
         for name, metric in (
             ("expected_calibration_error", expected_calibration_error),
             ("max_calibration_error", max_calibration_error),
         ):
-            yield from jackknifed_values(
-                name, slice_id, metric(*total), metric(*others), block_weights
+            yield from jackknifed_columns(
+                name, slice_ids, metric(*total), metric(*others), block_weights
             )
-        yield from self._diagram(slice_id, total)
+        yield from self._diagram(slice_ids, total)
 
-    def _diagram(self, slice_id: int, total: Floats) -> Iterator[MetricValue]:
+    def _diagram(self, slice_ids: Integers, total: Floats) -> Iterator[MetricColumn]:
         weights, labels, scores = total
         points = {
             "reliability_weight": weights,
             "reliability_label": ratio(labels, weights),
             "reliability_score": ratio(scores, weights),
         }
+        used = np.argwhere((weights > 0).any(axis=0))
         for name, values in points.items():
-            for version, of_bin in np.argwhere(weights > 0):
-                yield MetricValue(
+            for version, of_bin in used.tolist():
+                column = MetricColumn(
                     metric=name,
-                    slice_id=slice_id,
-                    version=int(version),
+                    slice_ids=slice_ids,
+                    version=version,
                     sub_key=f"bin={of_bin}",
-                    estimate=Estimate(value=float(values[version, of_bin])),
+                    estimates=Estimates.of(values[:, version, of_bin]),
                 )
+                yield column.where(weights[:, version, of_bin] > 0)
+
+
+def _words(weights: Floats | None, scores: Floats, hits: Floats) -> list[list[Words]]:
+    """Returns what rows add: to `_SUMS`, or to `_COUNTED` if they have no weights."""
+    if weights is not None:
+        weights = weights.astype(np.float64)
+        return [to_words(each) for each in (weights, weights * hits, weights * scores)]
+    packed = hits.astype(np.int64)
+    packed *= _HIT
+    packed += 1
+    return [[Words(packed, float(_HIT + 1) * packed.size)], to_words(scores, _MAX_SCORE)]
+
+
+def _unpacked(counted: FixedSums) -> FixedSums:
+    """Returns the sums of `_SUMS` from those of `_COUNTED`."""
+    packed_column, scores = counted.columns
+    packed = widened(packed_column)[:, 0]
+    counts = (packed & (_HIT - 1), packed >> _HIT_BITS)
+    columns = (*(narrowed_whole(each) for each in counts), scores)
+    return replace(counted, names=_SUMS, columns=columns)
 
 
 def _scores_and_hits(batch: EvaluationBatch) -> Iterator[tuple[Floats, Floats]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transforms.metrics import fixed_point
 from transforms.metrics.array_types import Booleans, Integers
 from transforms.metrics.cell_keys import in_bins, limited, sum_equal
+from transforms.metrics.grouping import run_lengths, run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.sparse_cells import NUMBER_BITS, Keys, SparseCells, no_cells
 
@@ -21,6 +22,7 @@ def merge_cells(options: HistogramOptions, parts: Sequence[SparseCells]) -> Spar
     """Returns the cells of all parts, with too many numbers of a group in bins.
 
     A group that is binned in any part is binned: a part has no more distinct numbers than all.
+    Groups that are in one part alone are taken as they are.
     """
     groups = np.unique(np.concatenate([each.groups for each in parts]))
     if not groups.size:
@@ -28,30 +30,36 @@ def merge_cells(options: HistogramOptions, parts: Sequence[SparseCells]) -> Spar
     ranks = [np.searchsorted(groups, each.groups) for each in parts]
     is_binned = np.zeros(groups.size, dtype=bool)
     sizes = np.zeros(groups.size, dtype=np.int64)
+    num_parts = np.zeros(groups.size, dtype=np.int64)
     for part, of_part in zip(parts, ranks, strict=True):
         is_binned[of_part] |= part.is_binned
         sizes[of_part] += np.diff(part.offsets)
+        num_parts[of_part] += 1
+    is_shared = num_parts > 1
     merged = (
-        _merge_groups(
+        (_merge_groups if is_shared[first] else _taken)(
             options,
             groups[first:last],
             is_binned[first:last],
             [_within(*each, first, last) for each in zip(parts, ranks, strict=True)],
         )
-        for first, last in _ranges(sizes)
+        for first, last in _ranges(sizes, is_shared)
     )
     return _joined(merged, int(sizes.sum()))
 
 
-def _ranges(sizes: Integers) -> Iterator[tuple[int, int]]:
-    """Yields ranges of groups with not too many cells together, or of one group."""
+def _ranges(sizes: Integers, is_shared: Booleans) -> Iterator[tuple[int, int]]:
+    """Yields ranges of groups, shared or not, with not too many cells together, or of one group."""
     ends = np.cumsum(sizes)
+    changes = [*(np.flatnonzero(is_shared[1:] != is_shared[:-1]) + 1).tolist(), sizes.size]
     first = 0
-    while first < sizes.size:
-        before = int(ends[first] - sizes[first])
-        last = int(np.searchsorted(ends, before + _MAX_MERGED, side="right"))
-        yield first, max(last, first + 1)
-        first = max(last, first + 1)
+    for change in changes:
+        while first < change:
+            before = int(ends[first] - sizes[first])
+            last = int(np.searchsorted(ends, before + _MAX_MERGED, side="right"))
+            last = min(max(last, first + 1), change)
+            yield first, last
+            first = last
 
 
 class _Range(NamedTuple):
@@ -82,6 +90,36 @@ def _merge_groups(
         np.concatenate([each[0] for each in keyed]), _stacked([each[1] for each in keyed])
     )
     return limited(options, groups, is_binned, keys, amounts)
+
+
+def _taken(
+    options: HistogramOptions,  # noqa: ARG001 - one shape for both ways
+    groups: Integers,
+    is_binned: Booleans,
+    parts: list[_Range],
+) -> SparseCells:
+    """Returns groups of which each is in one of the parts."""
+    ranks = np.concatenate([each.ranks for each in parts])
+    owners = np.repeat(np.arange(len(parts)), [each.ranks.size for each in parts])
+    owners = owners[np.argsort(ranks)]
+    starts = run_starts(owners)
+    sizes = np.zeros(groups.size, dtype=np.int64)
+    for part, which, of_part in parts:
+        sizes[of_part] = np.diff(part.offsets[which.start : which.stop + 1])
+    nexts = [each.which.start for each in parts]
+    pieces = []
+    for owner, count in zip(owners[starts], run_lengths(starts, owners.size), strict=True):
+        part, first = parts[owner].part, nexts[owner]
+        nexts[owner] += int(count)
+        pieces.append((part, slice(*part.offsets[[first, nexts[owner]]].tolist())))
+    return SparseCells(
+        groups=groups,
+        is_binned=is_binned,
+        offsets=np.r_[0, np.cumsum(sizes)],
+        numbers=np.concatenate([part.numbers[cells] for part, cells in pieces]),
+        places=np.concatenate([part.places[cells] for part, cells in pieces]),
+        amounts=_stacked([part.amounts[cells] for part, cells in pieces]),
+    )
 
 
 def _keyed(

@@ -1,28 +1,34 @@
 """Families that hold the distributions of numbers, and what is said of these alone."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from transforms.metrics import drift, float_bins, ranking
-from transforms.metrics.array_types import Booleans, Floats, Integers
-from transforms.metrics.estimate import Estimate, Method
+from transforms.metrics.array_types import Booleans, Floats, Integers, Labels
+from transforms.metrics.estimate import Method
+from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.fixed_point import FRACTIONAL_BITS
+from transforms.metrics.float_bins import Bits
 from transforms.metrics.histogram import Distribution, Histogram
 from transforms.metrics.histogram_options import HistogramOptions
-from transforms.metrics.jackknife import jackknifed_values
-from transforms.metrics.metric_family import MetricValue, States, of_pairs
-from transforms.metrics.quantile import quantile
-from transforms.metrics.ranking import Bounded
-from transforms.metrics.reference_distributions import t_quantile, wilson_interval
+from transforms.metrics.jackknife import jackknifed_columns
+from transforms.metrics.metric_column import MetricColumn, of_pairs
+from transforms.metrics.metric_family import States
+from transforms.metrics.quantile import Cumulative
+from transforms.metrics.ranking import Bounded, Ranks
+from transforms.metrics.reference_distributions import t_quantile, wilson_intervals
+from transforms.metrics.slice_distributions import SliceDistributions, alike, on_same_bins
 
 # The least multiple of what weights are rounded to.
 _LEAST_WEIGHT = 2.0**-FRACTIONAL_BITS
 _LEVEL = 0.95
+# What slices are looked at together does not depend on larger sizes of their distributions.
+_MAX_BINS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +48,7 @@ class Channels:
     name: str
     sub_keys: tuple[str, ...]
     numbers: Callable[[EvaluationBatch], Floats]
-    labels: Callable[[EvaluationBatch], Integers]
+    labels: Callable[[EvaluationBatch], Labels]
     num_versions: int
     options: HistogramOptions
     is_paired: bool = False
@@ -54,28 +60,53 @@ class Channels:
     def of_batch(self, batch: EvaluationBatch) -> States:
         """Returns the distributions of the rows of a batch."""
         counted = batch if batch.weights is None else batch.where(_has_weight(batch.weights))
-        shape = (self.options.num_channels, counted.num_rows)
-        numbers = float_bins.to_ordered_bits(self.numbers(counted)).reshape(shape)
-        labels = np.tile(self.labels(counted), (self.num_versions, 1))
+        channels = range(len(self.sub_keys) * self.is_paired, self.options.num_channels)
         found = Histogram.of_rows(
             self.options,
             counted.slices,
-            channels=range(len(self.sub_keys) * self.is_paired, self.options.num_channels),
-            numbers=numbers,
-            labels=labels,
+            channels=channels,
+            numbers=self._ordered_bits(counted, len(channels)),
+            labels=self.labels(counted),
             blocks=counted.blocks,
             weights=counted.weights,
         )
         return {self.name: found}
 
+    def _ordered_bits(self, batch: EvaluationBatch, num_channels: int) -> Bits:
+        """Returns the numbers of the last channels, [channels, rows]."""
+        found = np.empty((num_channels, batch.num_rows), dtype=np.uint32)
+        for start, chunk in batch.chunks():
+            ordered = float_bins.to_ordered_bits(self.numbers(chunk)[self.is_paired :])
+            rows = slice(start, start + chunk.num_rows)
+            found[:, rows] = ordered.reshape(num_channels, chunk.num_rows)
+        return found
+
     def of_versions(
-        self, states: Mapping[str, Any], slice_id: int, distribution: int
-    ) -> list[Distribution]:
-        """Returns one distribution of each version."""
+        self, states: Mapping[str, Any], slice_ids: Integers, distribution: int
+    ) -> list[SliceDistributions]:
+        """Returns one distribution of each version, on slices that are `alike`."""
+        histogram: Histogram = states[self.name]
         return [
-            self.of_version(states, slice_id, distribution, each)
-            for each in range(self.num_versions)
+            SliceDistributions.of(histogram, slice_ids, channel)
+            for channel in self._channels(distribution)
         ]
+
+    def alike(
+        self, states: Mapping[str, Any], slice_ids: Integers, distribution: int, max_bins: int
+    ) -> Iterator[Integers]:
+        """Yields slices, together those whose versions have distributions of one kind and size.
+
+        Args:
+            states: Of the whole evaluation.
+            slice_ids: The slices.
+            distribution: Which distribution of a version.
+            max_bins: Of the jackknife.
+        """
+        yield from alike(states[self.name], slice_ids, self._channels(distribution), max_bins)
+
+    def _channels(self, distribution: int) -> Integers:
+        """Returns where the histogram holds one distribution of each version."""
+        return np.arange(self.num_versions) * len(self.sub_keys) + distribution
 
     def of_version(
         self, states: Mapping[str, Any], slice_id: int, distribution: int, version: int
@@ -85,19 +116,17 @@ class Channels:
         return histogram.distribution(slice_id, version * len(self.sub_keys) + distribution)
 
     def on_same_bins(
-        self, states: Mapping[str, Any], slice_id: int, distribution: int, version: int
+        self, states: Mapping[str, Any], slice_ids: Integers, distribution: int, version: int
     ) -> tuple[Floats, Floats, bool]:
         """Returns the weights of the baseline's and a version's numbers, and if they are exact."""
         histogram: Histogram = states[self.name]
-        channels = (distribution, version * len(self.sub_keys) + distribution)
-        pair = [histogram.distribution(slice_id, each) for each in channels]
+        channels = self._channels(distribution)[[0, version]].tolist()
+        pair = [SliceDistributions.of(histogram, slice_ids, each) for each in channels]
         if pair[0].is_exact != pair[1].is_exact:
-            pair = [histogram.distribution(slice_id, each, as_bins=True) for each in channels]
-        lower = np.union1d(pair[0].lower, pair[1].lower)
-        weights = [np.zeros(lower.size), np.zeros(lower.size)]
-        for each, one in zip(weights, pair, strict=True):
-            each[np.searchsorted(lower, one.lower)] = one.total.sum(axis=0)
-        return weights[0], weights[1], pair[0].is_exact
+            pair = [
+                SliceDistributions.of(histogram, slice_ids, each, as_bins=True) for each in channels
+            ]
+        return *on_same_bins(*pair), pair[0].is_exact
 
 
 def _has_weight(weights: Floats) -> Booleans:
@@ -119,34 +148,36 @@ class ScoreDrift:
         """Returns the distributions of the rows of a batch."""
         return self.scores.of_batch(batch)
 
-    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
-        """Yields the drift of each version."""
+    def finalise_slices(
+        self, states: Mapping[str, Any], slice_ids: Integers
+    ) -> Iterator[MetricColumn]:
+        """Yields the drift of each version; see `ColumnarFamily`."""
         for place, sub_key in enumerate(self.scores.sub_keys):
-            for version in range(1, self.scores.num_versions):
-                pair = self.scores.on_same_bins(states, slice_id, place, version)
-                for name, estimate in _drift(*pair).items():
-                    yield MetricValue(
-                        metric=name,
-                        slice_id=slice_id,
-                        version=version,
-                        sub_key=sub_key,
-                        is_difference=True,
-                        estimate=estimate,
-                    )
+            for some in self.scores.alike(states, slice_ids, place, _MAX_BINS):
+                for version in range(1, self.scores.num_versions):
+                    pair = self.scores.on_same_bins(states, some, place, version)
+                    for name, estimates in _drift(*pair).items():
+                        yield MetricColumn(
+                            metric=name,
+                            slice_ids=some,
+                            version=version,
+                            sub_key=sub_key,
+                            is_difference=True,
+                            estimates=estimates,
+                        )
 
 
-def _drift(baseline: Floats, candidate: Floats, is_exact: bool) -> dict[str, Estimate]:
-    index = drift.psi(baseline, candidate)
-    distance = ranking.max_distance(baseline, candidate, is_exact=is_exact)
+def _drift(baseline: Floats, candidate: Floats, is_exact: bool) -> dict[str, Estimates]:
+    deciles = drift.deciles_of(baseline, candidate)
+    index = drift.psi(deciles)
+    distance = ranking.ks_statistic(Ranks(baseline, candidate), is_exact=is_exact)
     return {
-        "psi": Estimate(value=index.value),
-        "psi_expected": Estimate(value=index.expected),
-        "psi_noise": Estimate(value=index.noise),
-        "js_distance": Estimate(value=drift.jensen_shannon_distance(baseline, candidate)),
-        "ks_drift": Estimate(
-            value=float(distance.value),
-            lower_bound=float(distance.lower),
-            upper_bound=float(distance.upper),
+        "psi": Estimates.of(index.value),
+        "psi_expected": Estimates.of(index.expected),
+        "psi_noise": Estimates.of(index.noise),
+        "js_distance": Estimates.of(drift.jensen_shannon_distance(deciles)),
+        "ks_drift": Estimates.of(
+            distance.value, lower_bound=distance.lower, upper_bound=distance.upper
         ),
     }
 
@@ -176,51 +207,58 @@ class Quantiles:
         """Returns the distributions of the rows of a batch."""
         return self.numbers.of_batch(batch)
 
-    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
-        """Yields the quantiles."""
-        found = self._quantiles(states, slice_id)
-        return of_pairs(found) if self.numbers.is_paired else found
-
-    def _quantiles(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
+    def finalise_slices(
+        self, states: Mapping[str, Any], slice_ids: Integers
+    ) -> Iterator[MetricColumn]:
+        """Yields the quantiles; see `ColumnarFamily`."""
         for place, metric in enumerate(self.metrics):
-            versions = self.numbers.of_versions(states, slice_id, place)
-            for share in self.shares:
-                values = [quantile(each, each.total.sum(0), share) for each in versions]
-                others = [quantile(each, each.leave_one_out().sum(1), share) for each in versions]
-                found = jackknifed_values(
-                    metric,
-                    slice_id,
-                    Bounded(*(np.array(each) for each in zip(*values, strict=True))),
-                    np.stack([each.value for each in others], axis=1),
-                    versions[-1].block_weights,
-                    sub_key=f"quantile={share:g}",
-                )
-                if self.has_order:
-                    found = (_by_order(each, versions[each.version], share) for each in found)
-                yield from found
+            for some in self.numbers.alike(states, slice_ids, place, _MAX_BINS):
+                versions = self.numbers.of_versions(states, some, place)
+                found = self._quantiles(metric, some, versions)
+                yield from of_pairs(found) if self.numbers.is_paired else found
+
+    def _quantiles(
+        self, metric: str, slice_ids: Integers, versions: Sequence[SliceDistributions]
+    ) -> Iterator[MetricColumn]:
+        cumulative = [*map(Cumulative, versions)]
+        for share in self.shares:
+            values = [each.quantiles(share) for each in cumulative]
+            others = [each.without_blocks(share) for each in cumulative]
+            found = jackknifed_columns(
+                metric,
+                slice_ids,
+                Bounded(*(np.stack(each, axis=-1) for each in zip(*values, strict=True))),
+                np.stack(others, axis=-1),
+                versions[-1].block_weights,
+                sub_key=f"quantile={share:g}",
+            )
+            if self.has_order:
+                found = (_by_order(each, cumulative[each.version], share) for each in found)
+            yield from found
 
 
-def _by_order(found: MetricValue, numbers: Distribution, share: float) -> MetricValue:
-    """Returns a quantile with the error that the order of the rows gives (Woodruff, JASA 47, 1952).
+def _by_order(found: MetricColumn, cumulative: Cumulative, share: float) -> MetricColumn:
+    """Returns quantiles with the error that the order of the rows gives (Woodruff, JASA 47, 1952).
 
     Its ends are the quantiles at the ends of Wilson's interval of the share; the farther one counts.
     Where all rows may well lie on one side of the true quantile they do not tell how far it is.
     """
-    weights = numbers.total.sum(axis=0)
-    rows = float(weights.sum())
-    estimate = found.estimate
-    if max(share, 1 - share) ** rows > (1 - _LEVEL) / 2:
-        unknown = replace(estimate, standard_error=math.nan, method=Method.NONE)
-        return replace(found, estimate=unknown)
-    if found.is_difference:
-        return found
-    low, high = (
-        float(quantile(numbers, weights, each).value)
-        for each in wilson_interval(share, rows, _LEVEL)
+    num_slices, rows = found.slice_ids.size, cumulative.rows
+    is_told = max(share, 1 - share) ** rows <= (1 - _LEVEL) / 2
+    estimates = found.estimates
+    if not found.is_difference:
+        ends = wilson_intervals(np.full(num_slices, share), np.where(is_told, rows, 1), _LEVEL)
+        low, high = (cumulative.quantiles(each).value for each in ends)
+        reach = np.maximum(high - estimates.value, estimates.value - low)
+        estimates = replace(
+            estimates,
+            standard_error=reach / t_quantile((1 + _LEVEL) / 2, math.inf),
+            degrees_of_freedom=np.full(num_slices, np.inf),
+            methods=method_places(np.ones(num_slices, dtype=bool), Method.WOODRUFF),
+        )
+    unknown = replace(
+        found.estimates,
+        standard_error=np.full(num_slices, np.nan),
+        methods=method_places(np.zeros(num_slices, dtype=bool), Method.NONE),
     )
-    reach = max(high - estimate.value, estimate.value - low)
-    error = reach / t_quantile((1 + _LEVEL) / 2, math.inf)
-    by_order = replace(
-        estimate, standard_error=error, degrees_of_freedom=math.inf, method=Method.WOODRUFF
-    )
-    return replace(found, estimate=by_order)
+    return replace(found, estimates=estimates.where(is_told, unknown))

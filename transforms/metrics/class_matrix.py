@@ -2,23 +2,33 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from transforms.metrics.estimate import Estimate
+from transforms.metrics import certain_values
+from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.effective_clusters import effective_clusters
+from transforms.metrics.estimates import Estimates
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.fixed_point import to_words
 from transforms.metrics.fixed_sums import FixedSums
-from transforms.metrics.jackknife import jackknifed_values
+from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.key_layout import KeyLayout
-from transforms.metrics.metric_family import MetricValue, States
-from transforms.metrics.multiclass import CLASS_METRICS, MATRIX_METRICS
+from transforms.metrics.metric_column import MetricColumn, in_chunks
+from transforms.metrics.metric_family import States
+from transforms.metrics.multiclass import CLASS_METRICS, MATRIX_METRICS, MatrixMetric
+from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_sums import Additions, sum_slices
 
 _SUMS = ("weight",)
+# As many wrong rows beside the others move a share as far as its 95 % interval reaches.
+_WRONG_ROWS = 4.0
 # A matrix for each block would be too large beyond; there are no intervals then.
 _MAX_CLASSES_WITH_BLOCKS = 128
+# Cells that are looked at together.
+_MAX_CELLS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,32 +77,66 @@ class ClassMatrix:
                 cells = (cells * self.num_classes + labels) * self.num_classes
                 yield Additions(start, cells + predictions.argmax(axis=1), words)
 
-    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
-        """Yields the metrics of the matrix and of its classes, and its cells."""
-        blocks = states[self.name].dense(slice_id)[..., 0]
-        total = blocks.sum(axis=0)
-        others = total - blocks
-        block_weights = blocks.sum(axis=(1, 2, 3))
+    def finalise_slices(
+        self, states: Mapping[str, Any], slice_ids: Integers
+    ) -> Iterator[MetricColumn]:
+        """Yields the metrics of matrices and of their classes, and cells; see `ColumnarFamily`."""
+        for some in in_chunks(slice_ids, max(1, _MAX_CELLS // self.layout.cells)):
+            yield from self._finalised(states[self.name].of_slices(some)[..., 0], some)
+
+    def _finalised(self, blocks: Floats, slice_ids: Integers) -> Iterator[MetricColumn]:
+        """Yields the metrics of matrices, [slices, blocks, versions, labels, decisions]."""
+        total = blocks.sum(axis=1)
+        others = total[:, None] - blocks
+        block_weights = blocks.sum(axis=(2, 3, 4))
         for name, metric in MATRIX_METRICS.items():
-            yield from jackknifed_values(
-                name, slice_id, metric(total), metric(others), block_weights
+            found = jackknifed_columns(
+                name, slice_ids, metric(total), metric(others), block_weights
             )
+            yield from certain_values.with_doubt(found, partial(_as_few_wrong, blocks, metric))
         for name, metric in CLASS_METRICS.items():
             values, without = metric(total), metric(others)
             for each in range(self.num_classes):
-                yield from jackknifed_values(
+                found = jackknifed_columns(
                     f"class_{name}",
-                    slice_id,
-                    values[:, each],
-                    without[:, :, each],
+                    slice_ids,
+                    values[..., each],
+                    without[..., each],
                     block_weights,
                     sub_key=f"class={each}",
                 )
-        for version, label, decision in np.argwhere(total):
-            yield MetricValue(
+                yield from certain_values.with_doubt(found, partial(_of_class, blocks, each))
+        for version, label, decision in np.argwhere(total.any(axis=0)).tolist():
+            weights = total[:, version, label, decision]
+            column = MetricColumn(
                 metric="confusion",
-                slice_id=slice_id,
-                version=int(version),
+                slice_ids=slice_ids,
+                version=version,
                 sub_key=f"label={label},decision={decision}",
-                estimate=Estimate(value=float(total[version, label, decision])),
+                estimates=Estimates.of(weights),
             )
+            yield column.where(weights != 0)
+
+
+def _as_few_wrong(blocks: Floats, metric: MatrixMetric, found: MetricColumn) -> Estimates:
+    """Returns a metric that reaches as far as a few more rows that are decided wrongly move it.
+
+    Args:
+        blocks: [slices, blocks, versions, labels, decisions].
+        metric: The metric.
+        found: What it is of a version.
+    """
+    own = blocks[:, :, found.version]
+    matrix, rows = own.sum(axis=1), effective_clusters(own.sum(axis=(2, 3)))
+    is_wrong = ~np.eye(matrix.shape[-1], dtype=bool)
+    added = _WRONG_ROWS * ratio(matrix.sum(axis=(1, 2)), rows, default=0) / is_wrong.sum()
+    moved = metric(matrix + added[:, None, None] * is_wrong)
+    return certain_values.within(found.estimates, np.abs(moved - found.estimates.value))
+
+
+def _of_class(blocks: Floats, index: int, found: MetricColumn) -> Estimates:
+    """Returns a metric of a class, as sure as its rows, or the decisions for it, are many."""
+    own = blocks[:, :, found.version]
+    weights = (own[:, :, index].sum(axis=-1), own[..., index].sum(axis=-1))
+    rows = np.minimum(*map(effective_clusters, weights))
+    return certain_values.shares(found.estimates, rows)

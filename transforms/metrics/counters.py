@@ -59,10 +59,15 @@ class Counters:
 
     def dense(self, slice_id: int) -> Integers:
         """Returns the counts of a slice, [sizes of the layout..., names]."""
-        rows = self.layout.rows_of(self.keys, slice_id)
-        found = np.zeros((self.layout.cells, len(self.names)), dtype=np.int64)
-        found[self.keys[rows] - slice_id * self.layout.cells] = self.counts[rows]
-        return found.reshape(*self.layout.sizes, len(self.names))
+        found: Integers = self.of_slices(np.array([slice_id]))[0]
+        return found
+
+    def of_slices(self, slice_ids: Integers) -> Integers:
+        """Returns the counts of slices, [slices, sizes of the layout..., names]."""
+        rows, cells = self.layout.rows_of(self.keys, slice_ids)
+        found = np.zeros((slice_ids.size * self.layout.cells, len(self.names)), dtype=np.int64)
+        found[cells] = self.counts[rows]
+        return found.reshape(slice_ids.size, *self.layout.sizes, len(self.names))
 
     def slices(self) -> list[int]:
         """Returns the slices that have rows."""

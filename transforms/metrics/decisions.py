@@ -1,28 +1,32 @@
 """Metrics of the decisions of two versions on the same rows, from tables of eight cells."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from transforms.metrics import agreement, confusion, delta_method
+from transforms.metrics import agreement, certain_values, confusion, delta_method
 from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.confusion import Cells
 from transforms.metrics.delta_method import CellMetric
-from transforms.metrics.estimate import Estimate, Method
+from transforms.metrics.effective_clusters import clustered_shares, effective_clusters
+from transforms.metrics.estimate import Method
+from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.fixed_point import to_words, whole_words
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknife
 from transforms.metrics.key_layout import KeyLayout
-from transforms.metrics.metric_family import MetricValue, States
+from transforms.metrics.metric_column import MetricColumn, in_chunks
+from transforms.metrics.metric_family import States
 from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_sums import Additions, sum_slices
 
 _CELLS = 8
 _PSEUDO_ROWS = 2.0
+# Slices whose tables are looked at together.
+_MAX_SLICES = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,80 +118,97 @@ class Decisions:
     def _held_tables(self) -> int:
         return len(self._held) * len(self.sub_keys)
 
-    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
-        """Yields the metrics of each version and table."""
-        sums = states[self.name].dense(slice_id)
-        for version in range(self.num_versions):
-            held = sums[:, max(version - self._held.start, 0)]
-            if version < self._held.start:
-                held = np.moveaxis(np.moveaxis(held, 2, -1) @ self.metrics.of_baseline, -1, 2)
-            for table, sub_key in enumerate(self.sub_keys):
-                found = _Table(held[:, table])
-                for name, is_difference, estimate in self._estimates(found, version):
-                    yield MetricValue(
-                        metric=name,
-                        slice_id=slice_id,
-                        version=version,
-                        sub_key=sub_key,
-                        is_difference=is_difference,
-                        estimate=estimate,
-                    )
+    def finalise_slices(
+        self, states: Mapping[str, Any], slice_ids: Integers
+    ) -> Iterator[MetricColumn]:
+        """Yields the metrics of each version and table; see `ColumnarFamily`."""
+        for some in in_chunks(slice_ids, _MAX_SLICES):
+            sums = states[self.name].of_slices(some)
+            for version in range(self.num_versions):
+                held = sums[:, :, max(version - self._held.start, 0)]
+                if version < self._held.start:
+                    held = np.moveaxis(np.moveaxis(held, -2, -1) @ self.metrics.of_baseline, -1, -2)
+                for table, sub_key in enumerate(self.sub_keys):
+                    found = _Tables(held[:, :, table])
+                    for name, is_difference, estimates in self._estimates(found, version):
+                        yield MetricColumn(
+                            metric=name,
+                            slice_ids=some,
+                            version=version,
+                            sub_key=sub_key,
+                            is_difference=is_difference,
+                            estimates=estimates,
+                        )
 
-    def _estimates(self, table: "_Table", version: int) -> Iterator[tuple[str, bool, Estimate]]:
+    def _estimates(self, tables: "_Tables", version: int) -> Iterator[tuple[str, bool, Estimates]]:
         for name, metric in self.metrics.own.items():
-            yield name, False, self._estimate(table, name, metric)
+            yield name, False, self._estimate(tables, name, metric)
         if not version:
             return
         for name, metric in self.metrics.changes.items():
-            yield name, True, self._estimate(table, "", metric)
+            yield name, True, self._estimate(tables, "", metric)
         for name, metric in self.metrics.paired.items():
-            yield name, True, self._estimate(table, name, metric)
-        for name, number in self._win_loss(table).items():
-            yield name, True, Estimate(value=float(number))
+            yield name, True, self._estimate(tables, name, metric)
+        for name, numbers in self._win_loss(tables).items():
+            yield name, True, Estimates.of(numbers)
 
-    def _estimate(self, table: "_Table", name: str, metric: CellMetric) -> Estimate:
+    def _estimate(self, tables: "_Tables", name: str, metric: CellMetric) -> Estimates:
         if self.is_clustered:
-            others = metric(table.leave_one_out()).real
-            return jackknife(float(metric(table.weights).real), others, table.block_weights())
-        found = delta_method.estimate(
-            metric, table.weights, table.squared_weights, pseudo_rows=_PSEUDO_ROWS
+            return self._of_clusters(tables, name, metric)
+        found = delta_method.estimates(
+            metric, tables.weights, tables.squared_weights, pseudo_rows=_PSEUDO_ROWS
         )
-        if name in self.metrics.shares and not math.isnan(found.value):
-            return replace(found, method=Method.WILSON, effective_rows=table.effective_rows())
-        return found
-
-    def _win_loss(self, table: "_Table") -> dict[str, float]:
-        """Returns McNemar's test; it counts rows, whatever their weights."""
-        cells = self.metrics.agreement(table.rows)
-        won, lost = (
-            round(float(agreement.wins(cells).real)),
-            round(float(agreement.losses(cells).real)),
+        if name not in self.metrics.shares:
+            return found
+        is_known = ~np.isnan(found.value)
+        return replace(
+            found,
+            methods=method_places(is_known, Method.WILSON),
+            effective_rows=np.where(is_known, tables.effective_rows(), np.nan),
         )
-        test = agreement.mcnemar(won, lost)
-        return {
-            "wins": won,
-            "losses": lost,
-            **{f"mcnemar_{k}": v for k, v in test._asdict().items()},
-        }
+
+    def _of_clusters(self, tables: "_Tables", name: str, metric: CellMetric) -> Estimates:
+        """Returns a metric of dependent rows."""
+        others, block_weights = metric(tables.leave_one_out()).real, tables.block_weights()
+        found = jackknife(metric(tables.weights).real, others, block_weights)
+        if name in self.metrics.shares:
+            return clustered_shares(found, block_weights, tables.effective_rows())
+        is_certain = certain_values.are_certain(found)
+        if not is_certain.any():
+            return found
+        # No block tells otherwise: as if the rows of each cluster were one.
+        clusters = np.minimum(effective_clusters(block_weights), tables.effective_rows())
+        scale = ratio(clusters, tables.weights.sum(axis=-1), default=0)[:, None]
+        weights = tables.weights * scale
+        bounded = delta_method.estimates(metric, weights, weights, pseudo_rows=_PSEUDO_ROWS)
+        return bounded.where(is_certain, found)
+
+    def _win_loss(self, tables: "_Tables") -> dict[str, Floats]:
+        """Returns McNemar's tests; they count rows, whatever their weights."""
+        cells = self.metrics.agreement(tables.rows)
+        won, lost = (np.rint(each(cells).real) for each in (agreement.wins, agreement.losses))
+        tests = agreement.mcnemar_tests(won.astype(np.int64), lost.astype(np.int64))
+        return {"wins": won, "losses": lost, **{f"mcnemar_{k}": v for k, v in tests.items()}}
 
 
-class _Table:
-    """The sums of one table, [blocks, cells, sums]; of rows alone if these have no weights."""
+class _Tables:
+    """The sums of tables, [slices, blocks, cells, sums]; of rows alone if these have no weights."""
 
     def __init__(self, sums: Floats) -> None:
         first, last = min(1, sums.shape[-1] - 1), sums.shape[-1] - 1
         self._blocks = sums[..., first]
-        total = sums.sum(axis=0)
-        self.rows, self.weights, self.squared_weights = total[:, [0, first, last]].T
+        total = sums.sum(axis=1)
+        self.rows, self.weights, self.squared_weights = (total[..., i] for i in (0, first, last))
 
     def leave_one_out(self) -> Floats:
-        return self.weights - self._blocks
+        return self.weights[:, None] - self._blocks
 
     def block_weights(self) -> Floats:
-        return self._blocks.sum(axis=1)
+        found: Floats = self._blocks.sum(axis=-1)
+        return found
 
-    def effective_rows(self) -> float:
-        return float(ratio(self.weights.sum() ** 2, self.squared_weights.sum()))
+    def effective_rows(self) -> Floats:
+        return ratio(self.weights.sum(axis=-1) ** 2, self.squared_weights.sum(axis=-1))
 
 
 def _of_candidate(metric: Callable[[confusion.Confusion], Cells]) -> CellMetric:

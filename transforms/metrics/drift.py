@@ -1,12 +1,16 @@
-"""How the distribution of scores moves from a baseline to a candidate; labels are not needed."""
+"""How distributions of scores move from a baseline to a candidate; labels are not needed.
 
-import math
+Weights are [..., bins], and results are without the last axis.
+"""
+
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.array_types import Booleans, Floats, Integers
 from transforms.metrics.equal_mass import equal_mass_groups
+from transforms.metrics.ratios import ratio
 from transforms.metrics.reference_distributions import chi_squared_quantile
 
 _DECILES = 10
@@ -23,65 +27,97 @@ class Psi(NamedTuple):
         noise: What they would exceed once in twenty times.
     """
 
-    value: float
-    expected: float
-    noise: float
+    value: Floats
+    expected: Floats
+    noise: Floats
 
 
-def decile_weights(baseline: Floats, candidate: Floats) -> tuple[Floats, Floats]:
-    """Returns both distributions over the baseline's deciles; the outer ones are open.
+class Deciles(NamedTuple):
+    """Weights over the deciles of a baseline; the outer ones are open.
 
-    There are fewer deciles where the baseline has few distinct numbers, and none is without any.
+    Attributes:
+        baseline: [..., deciles].
+        candidate: The same.
+        is_used: Which there are: fewer where the baseline has few distinct numbers.
+    """
+
+    baseline: Floats
+    candidate: Floats
+    is_used: Booleans
+
+
+def deciles_of(baseline: Floats, candidate: Floats) -> Deciles:
+    """Returns both distributions over the baseline's deciles, none of which is without any of it.
 
     Args:
         baseline: Weights per bin, numbers ascending.
         candidate: Weights on the same bins.
     """
-    groups = equal_mass_groups(baseline, _DECILES)[_next_used(baseline)]
-    _, groups = np.unique(groups, return_inverse=True)
-    used = int(groups.max(initial=-1)) + 1
-    return (
-        np.bincount(groups, baseline, minlength=used).astype(np.float64),
-        np.bincount(groups, candidate, minlength=used).astype(np.float64),
+    lead, bins = baseline.shape[:-1], baseline.shape[-1]
+    if not bins:
+        none = np.zeros((*lead, _DECILES))
+        return Deciles(none, none, none.astype(bool))
+    groups = equal_mass_groups(baseline, _DECILES)
+    groups = np.take_along_axis(groups, _next_used(baseline), axis=-1)
+    is_next = groups[..., 1:] != groups[..., :-1]
+    deciles = np.zeros(groups.shape, dtype=np.int64)
+    np.cumsum(is_next, axis=-1, out=deciles[..., 1:])
+    rows = np.arange(int(np.prod(lead))).reshape(*lead, 1)
+    cells = (rows * _DECILES + deciles).ravel()
+    expected, actual = (
+        np.bincount(cells, each.ravel(), rows.size * _DECILES).astype(np.float64)
+        for each in (baseline, candidate)
     )
+    shape = (*lead, _DECILES)
+    is_used = np.arange(_DECILES) <= deciles[..., -1:]
+    return Deciles(expected.reshape(shape), actual.reshape(shape), is_used)
 
 
 def _next_used(weights: Floats) -> Integers:
     """Returns for each bin the next that has a weight, itself if it has; or else the last."""
-    places = np.flatnonzero(weights)
-    if not places.size:
-        return np.arange(weights.size)
-    following = np.searchsorted(places, np.arange(weights.size))
-    return places[np.minimum(following, places.size - 1)]
+    bins = weights.shape[-1]
+    places = np.where(weights > 0, np.arange(bins), bins)
+    following = np.minimum.accumulate(places[..., ::-1], axis=-1)[..., ::-1]
+    last = np.where(weights > 0, np.arange(bins), -1).max(axis=-1, keepdims=True)
+    own = np.where(last < 0, np.arange(bins), last)
+    return np.where(following < bins, following, own)
 
 
-def psi(baseline: Floats, candidate: Floats) -> Psi:
-    """Returns the population stability index of two distributions on the same bins.
+def psi(deciles: Deciles) -> Psi:
+    """Returns the population stability index of two distributions.
 
     Where nothing moved, (bins - 1) (1 / n + 1 / m) is expected, and chi-squared tells the noise
     (Yurdakul, 2018). Versions see the same rows, so their true noise is smaller.
     """
-    expected, actual = decile_weights(baseline, candidate)
-    bins, n, m = expected.size, expected.sum(), actual.sum()
-    if not n or not m:
-        return Psi(math.nan, math.nan, math.nan)
-    p = (expected + _SMOOTHING) / (n + bins * _SMOOTHING)
-    q = (actual + _SMOOTHING) / (m + bins * _SMOOTHING)
-    scale = float(1 / n + 1 / m)
-    noise = chi_squared_quantile(0.95, bins - 1) * scale if bins > 1 else 0.0
-    return Psi(float(((p - q) * np.log(p / q)).sum()), (bins - 1) * scale, noise)
+    bins = deciles.is_used.sum(axis=-1)
+    n, m = deciles.baseline.sum(axis=-1), deciles.candidate.sum(axis=-1)
+    p, q = (
+        ratio(each + _SMOOTHING, (total + bins * _SMOOTHING)[..., None], default=1)
+        for each, total in ((deciles.baseline, n), (deciles.candidate, m))
+    )
+    value = np.where(deciles.is_used, (p - q) * np.log(p / q), 0).sum(axis=-1)
+    scale = ratio(1, n) + ratio(1, m)
+    is_known = (n > 0) & (m > 0)
+    found = (value, (bins - 1) * scale, _noise()[bins] * scale)
+    return Psi(*(np.where(is_known, each, np.nan) for each in found))
 
 
-def jensen_shannon_distance(baseline: Floats, candidate: Floats) -> float:
-    """Returns the root of the Jensen-Shannon divergence in bits over the baseline's deciles."""
-    expected, actual = decile_weights(baseline, candidate)
-    if not expected.sum() or not actual.sum():
-        return math.nan
-    p, q = expected / expected.sum(), actual / actual.sum()
+@lru_cache(maxsize=1)
+def _noise() -> Floats:
+    """Returns for each number of deciles what chi-squared exceeds once in twenty times."""
+    found = [chi_squared_quantile(0.95, each - 1) for each in range(2, _DECILES + 1)]
+    return np.array([0.0, 0.0, *found])
+
+
+def jensen_shannon_distance(deciles: Deciles) -> Floats:
+    """Returns the root of the Jensen-Shannon divergence of two distributions in bits."""
+    p, q = (ratio(each, each.sum(axis=-1, keepdims=True)) for each in deciles[:2])
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
-    return math.sqrt(max(divergence, 0.0))
+    distance: Floats = np.sqrt(np.maximum(divergence, 0.0))
+    return distance
 
 
-def _relative_entropy(p: Floats, q: Floats) -> float:
-    return float((p * np.log2(np.where(p > 0, p, 1) / np.where(q > 0, q, 1))).sum())
+def _relative_entropy(p: Floats, q: Floats) -> Floats:
+    found: Floats = (p * np.log2(np.where(p > 0, p, 1) / np.where(q > 0, q, 1))).sum(axis=-1)
+    return found

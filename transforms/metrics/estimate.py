@@ -16,6 +16,7 @@ class Method(Enum):
     DELTA = "delta"
     DELONG = "delong"
     WOODRUFF = "woodruff"
+    BOUND = "variance_bound"
     JACKKNIFE = "block_jackknife"
 
 

@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from servable_core.errors import DataLossError, InvalidArgumentError
+from transforms.metrics.array_types import Integers
+from transforms.metrics.columnar_family import ColumnarFamily
 from transforms.metrics.counters import Counters
-from transforms.metrics.estimate import Estimate
+from transforms.metrics.estimates import Estimates
 from transforms.metrics.evaluation_batch import EvaluationBatch
+from transforms.metrics.metric_column import MetricColumn, column_of
 from transforms.metrics.metric_family import MetricFamily, MetricValue, States
 from transforms.metrics.row_checks import ROW_COUNTS, RowChecks
 from transforms.metrics.state import State
@@ -33,7 +37,7 @@ class Evaluation:
     """
 
     checks: RowChecks
-    families: tuple[MetricFamily, ...]
+    families: tuple[MetricFamily | ColumnarFamily, ...]
 
     def __post_init__(self) -> None:
         names = [_ROWS, *(name for each in self.families for name in each.create())]
@@ -74,6 +78,11 @@ class Evaluation:
                 waiting = [_merge_all(waiting)]
         return _merge_all(waiting)
 
+    def add(self, states: States, some: States) -> States:
+        """Returns states, to which those of some names are added; the others stay what they are."""
+        together = {name: type(each).merge([states[name], each]) for name, each in some.items()}
+        return {**states, **together}
+
     def to_tables(self, states: States) -> dict[str, pa.Table]:
         """Returns a table per state; equal rows give equal tables, however they were merged."""
         return {name: each.to_table() for name, each in states.items()}
@@ -105,16 +114,32 @@ class Evaluation:
 
     def finalise(self, states: States, slice_id: int) -> Iterator[MetricValue]:
         """Yields the counts and metrics of one slice."""
-        for version, counts in enumerate(self.row_counts(states, slice_id)):
-            for name, number in counts.items():
-                yield MetricValue(
-                    metric=name,
-                    slice_id=slice_id,
-                    version=version,
-                    estimate=Estimate(value=float(number)),
-                )
+        for column in self.finalise_slices(states, np.array([slice_id])):
+            yield from column.values()
+
+    def finalise_slices(self, states: States, slice_ids: Integers) -> Iterator[MetricColumn]:
+        """Yields the counts and metrics of slices as columns, each of a part of them.
+
+        A metric comes in several columns, in any order of the slices, and no slice is in two.
+
+        Args:
+            states: Of all rows.
+            slice_ids: The slices, ascending.
+        """
+        counts = _counters(states).of_slices(slice_ids)
+        for version, name in np.ndindex(counts.shape[1:]):
+            yield MetricColumn(
+                metric=ROW_COUNTS[name],
+                slice_ids=slice_ids,
+                version=version,
+                estimates=Estimates.of(counts[:, version, name]),
+            )
         for family in self.families:
-            yield from family.finalise(states, slice_id)
+            if isinstance(family, ColumnarFamily):
+                yield from family.finalise_slices(states, slice_ids)
+            else:
+                for slice_id in slice_ids.tolist():
+                    yield from map(column_of, family.finalise(states, slice_id))
 
 
 def _merge_all(many: list[States]) -> States:

@@ -13,7 +13,7 @@ from transforms.metrics.array_types import Booleans, Floats, Integers
 from transforms.metrics.slice_columns import SliceColumns, slice_columns
 
 # Rows of which a dozen columns of numbers stay in the processor's cache.
-_CHUNK_ROWS = 1 << 15
+_CHUNK_ROWS = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,10 +88,14 @@ class EvaluationBatch:
             return self
         return self._taken(is_kept)
 
-    def _taken(self, rows: slice | Booleans) -> Self:
+    def at(self, rows: Integers) -> Self:
+        """Returns the batch of the rows at some places."""
+        return self._taken(rows)
+
+    def _taken(self, rows: slice | Integers | Booleans) -> Self:
         keys = self.example_keys
         if keys is not None:
-            keys = keys[rows] if isinstance(rows, slice) else keys.filter(pa.array(rows))
+            keys = keys[rows] if isinstance(rows, slice) else _picked(keys, rows)
         return replace(
             self,
             predictions=self.predictions[:, rows],
@@ -101,3 +105,7 @@ class EvaluationBatch:
             weights=None if self.weights is None else self.weights[rows],
             example_keys=keys,
         )
+
+
+def _picked(keys: pa.Array, rows: Integers | Booleans) -> pa.Array:
+    return keys.filter(pa.array(rows)) if rows.dtype == bool else keys.take(pa.array(rows))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from servable_core.errors import InvalidArgumentError
+from transforms.metrics.columnar_family import ColumnarFamily
 from transforms.metrics.key_blocks import NUM_BLOCKS
 from transforms.metrics.metric_family import MetricFamily
 from transforms.metrics.row_means import RowMetric
@@ -59,7 +60,7 @@ class EvaluationOptions:
     max_distinct: int = 4096
     num_blocks: int = NUM_BLOCKS
     row_metrics: tuple[RowMetric, ...] = ()
-    families: tuple[MetricFamily, ...] = ()
+    families: tuple[MetricFamily | ColumnarFamily, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("num_versions", "num_blocks", "max_top_rows", "max_distinct"):

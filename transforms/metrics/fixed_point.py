@@ -16,9 +16,12 @@ FRACTIONAL_BITS = 44
 _SCALE = float(1 << FRACTIONAL_BITS)
 WORD_BITS = 32
 _WORD = 1 << WORD_BITS
-# Adding this to a smaller number leaves it, rounded, in the last bits of the sum.
-_ROUNDER = 1.5 * 2.0**52
-_MAX_QUICK = 2.0**51
+# Adding this to a smaller number leaves it, rounded to 2^-44, in the last bits of the sum.
+_ROUNDER = 1.5 * 2.0 ** (52 - FRACTIONAL_BITS)
+_MAX_QUICK = 2.0 ** (51 - FRACTIONAL_BITS)
+# The same for numbers that are scaled to units of 2^-44.
+_SCALED_ROUNDER = _ROUNDER * _SCALE
+_MAX_SCALED = _MAX_QUICK * _SCALE
 # Numbers whose sizes add up to less need no second word.
 _MAX_ONE_WORD = float(1 << 61)
 # More than a sum of floats is off.
@@ -42,24 +45,30 @@ class Words(NamedTuple):
     size: float
 
 
-def to_words(values: Floats) -> list[Words]:
+def to_words(values: Floats, most: float | None = None) -> list[Words]:
     """Returns numbers rounded to multiples of 2^-44, the least word first; none if all are 0.
+
+    Args:
+        values: The numbers.
+        most: What the size of none exceeds, where that is known.
 
     Raises:
         InvalidArgumentError: A value is not finite, or beyond `MAX_MAGNITUDE`.
     """
     if not values.size:
         return []
-    scaled = values * np.float64(_SCALE)  # whatever floats they are, in 64 bits
-    low, high = float(scaled.min()), float(scaled.max())
-    if low == high == 0:
+    if most is None:
+        most = max(-float(values.min()), float(values.max()))
+    if most == 0:
         return []
-    if -_MAX_QUICK < low <= high < _MAX_QUICK:
-        size = max(-low, high) * scaled.size
-        if size > _MAX_ONE_WORD:
-            size = float(np.abs(scaled).sum()) * _ROUNDING
+    size = most * _SCALE * values.size
+    if most < _MAX_QUICK and size <= _MAX_ONE_WORD:
+        return [Words(_rounded(values, _ROUNDER), size + values.size)]
+    scaled = values * np.float64(_SCALE)  # whatever floats they are, in 64 bits
+    if -_MAX_SCALED < scaled.min() <= scaled.max() < _MAX_SCALED:
+        size = float(np.abs(scaled).sum()) * _ROUNDING
         if size <= _MAX_ONE_WORD:
-            return [Words(_rounded(scaled), size + scaled.size)]
+            return [Words(_rounded(scaled, _SCALED_ROUNDER), size + scaled.size)]
     np.rint(scaled, out=scaled)
     largest = float(np.abs(scaled).max())
     if not largest <= MAX_MAGNITUDE * _SCALE:
@@ -80,11 +89,10 @@ def whole_words(values: Integers) -> list[Words]:
     return [Words(values << FRACTIONAL_BITS, size)] if size else []
 
 
-def _rounded(scaled: Floats) -> Integers:
-    """Returns numbers below 2^51 as integers; quicker than rounding and converting."""
-    scaled += _ROUNDER
-    found = scaled.view(np.int64)
-    found -= np.float64(_ROUNDER).view(np.int64)
+def _rounded(values: Floats, rounder: float) -> Integers:
+    """Returns small numbers as integers; quicker than scaling, rounding and converting."""
+    found = np.add(values, rounder, dtype=np.float64).view(np.int64)
+    found -= np.float64(rounder).view(np.int64)
     return found
 
 

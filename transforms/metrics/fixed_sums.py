@@ -83,6 +83,9 @@ class FixedSums:
         found = state.at_least_one(states)
         layout = state.only((each.layout for each in found), "layout")
         names = state.only((each.names for each in found), "list of sums")
+        apart = cls._of_other_cells(found)
+        if apart is not None:
+            return apart
         parts = [
             cls._merged(layout, names, [each.within(start, stop) for each in found])
             for start, stop in _ranges(found)
@@ -93,6 +96,22 @@ class FixedSums:
             keys=np.concatenate([each.keys for each in parts]),
             columns=tuple(joined([each.columns[i] for each in parts]) for i in range(len(names))),
         )
+
+    @classmethod
+    def _of_other_cells(cls, states: list[Self]) -> Self | None:
+        """Returns the sums of all states if none has a cell of another, None otherwise."""
+        full = sorted((e for e in states if e.keys.size), key=lambda e: int(e.keys[0]))
+        full = full or states[:1]
+        keys = np.concatenate([each.keys for each in full])
+        order: slice | Integers = slice(None)
+        if (keys[1:] < keys[:-1]).any():
+            order = np.argsort(keys, kind="stable")
+            keys = keys[order]
+        if (keys[1:] == keys[:-1]).any():
+            return None
+        columns = zip(*(each.columns for each in full), strict=True)
+        of_names = tuple(joined([*each])[order] for each in columns)
+        return replace(states[0], keys=keys, columns=of_names)
 
     @classmethod
     def _merged(cls, layout: KeyLayout, names: tuple[str, ...], states: list[Self]) -> Self:
@@ -118,13 +137,17 @@ class FixedSums:
 
     def dense(self, slice_id: int) -> Floats:
         """Returns the sums of a slice, [sizes of the layout..., names]."""
-        rows = self.layout.rows_of(self.keys, slice_id)
-        found = np.zeros((self.layout.cells, len(self.names)))
-        cells = self.keys[rows] - slice_id * self.layout.cells
+        found: Floats = self.of_slices(np.array([slice_id]))[0]
+        return found
+
+    def of_slices(self, slice_ids: Integers) -> Floats:
+        """Returns the sums of slices, [slices, sizes of the layout..., names]."""
+        rows, cells = self.layout.rows_of(self.keys, slice_ids)
+        found = np.zeros((slice_ids.size * self.layout.cells, len(self.names)))
         for i, each in enumerate(self.columns):
             sums = each[rows]
             found[cells, i] = sums if sums.ndim == 1 else fixed_point.to_floats(sums)
-        return found.reshape(*self.layout.sizes, len(self.names))
+        return found.reshape(slice_ids.size, *self.layout.sizes, len(self.names))
 
     def to_table(self) -> pa.Table:
         """Returns the state as a table; equal states give equal tables.

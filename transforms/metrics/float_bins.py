@@ -20,6 +20,8 @@ _SIGN = np.uint32(1 << 31)
 _MANTISSA_BITS = 23
 _SMALLEST_EXPONENT = 102  # biased: 2^-25
 _OCTAVES = 24  # from 2^-25 to 1/2
+# Numbers that stay in the processor's cache from one step to the next.
+_CHUNK_ROWS = 1 << 15
 
 
 class Scale(Enum):
@@ -56,12 +58,30 @@ def to_bins(ordered: Bits, scale: Scale, mantissa_bits: int) -> Bits:
     shift = np.uint32(_MANTISSA_BITS - mantissa_bits)
     if scale is Scale.REAL:
         return ordered >> shift
-    scores = _floats(_turned_back(ordered))
-    is_low = scores <= np.float32(0.5)
-    distance = np.where(is_low, scores, np.float32(1) - scores)
+    bins = np.empty_like(ordered)
+    for start in range(0, ordered.shape[-1], _CHUNK_ROWS):
+        rows = (..., slice(start, start + _CHUNK_ROWS))
+        bins[rows] = _to_probability_bins(ordered[rows], shift, mantissa_bits)
+    return bins
+
+
+def _to_probability_bins(ordered: Bits, shift: np.uint32, mantissa_bits: int) -> Bits:
+    """Returns the bins of probabilities; in place as far as it goes, and without a branch."""
+    scores = (ordered & ~_SIGN).view(np.float32)
+    steps = np.minimum(scores, np.float32(1) - scores).view(np.uint32)
     first = np.uint32(_first(mantissa_bits))
-    steps = np.maximum(distance.view(np.uint32) >> shift, first) - first
-    return np.where(is_low, steps, np.uint32(2 * _half(mantissa_bits) - 1) - steps)
+    steps >>= shift
+    np.maximum(steps, first, out=steps)
+    steps -= first
+    # Above 1/2 the sign is set: all bits are turned, so that steps count down from the last bin.
+    np.subtract(np.float32(0.5), scores, out=scores)
+    signs = scores.view(np.int32)
+    signs >>= np.int32(31)
+    is_high = signs.view(np.uint32)
+    steps ^= is_high
+    is_high &= np.uint32(2 * _half(mantissa_bits))
+    steps += is_high
+    return steps
 
 
 def bin_edges(bins: Integers | Bits, scale: Scale, mantissa_bits: int) -> tuple[Floats, Floats]:

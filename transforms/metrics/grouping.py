@@ -48,6 +48,22 @@ def run_starts(in_order: NDArray[Any]) -> Integers:
     return np.flatnonzero(is_start)
 
 
+def run_lengths(starts: Integers, size: int) -> Integers:
+    """Returns how long each run is of those that `run_starts` found in so many values."""
+    lengths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1:] = size - starts[-1:]
+    return lengths
+
+
+def ranges(starts: Integers, sizes: Integers) -> Integers:
+    """Returns the numbers of several ranges after one another."""
+    ends = np.cumsum(sizes)
+    found = np.arange(int(sizes.sum()), dtype=np.int64)
+    found += np.repeat(starts - (ends - sizes), sizes)
+    return found
+
+
 def sum_columns(keys: Integers, columns: Integers) -> tuple[Integers, Integers]:
     """Returns the distinct keys of rows, and the sum of each column for each.
 

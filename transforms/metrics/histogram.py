@@ -1,7 +1,7 @@
 """Distributions of numbers by label: exact while few are distinct, binned after that."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -11,18 +11,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transforms.metrics import fixed_point, float_bins, state
-from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.array_types import Floats, Integers, Labels
 from transforms.metrics.cell_merging import merge_cells
-from transforms.metrics.equal_mass import equal_mass_groups
 from transforms.metrics.float_bins import Bits, Scale
-from transforms.metrics.grouping import run_starts
 from transforms.metrics.histogram_options import HistogramOptions
-from transforms.metrics.histogram_rows import ChannelRows
-from transforms.metrics.ratios import ratio
+from transforms.metrics.histogram_rows import HistogramRows, cells_of_rows
 from transforms.metrics.slice_columns import SliceColumns
 from transforms.metrics.sparse_cells import SparseCells, no_cells
 
 _KIND = "histogram"
+# Distributions whose numbers are counted at a time.
+_MAX_COUNTED = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -51,34 +50,6 @@ class Distribution:
         """The weights of all blocks, [2 labels, bins]."""
         return self.weights.sum(axis=0)
 
-    @property
-    def block_weights(self) -> Floats:
-        """The weight of each block."""
-        return self.weights.sum(axis=(1, 2))
-
-    def coarsened(self, max_bins: int) -> "Distribution":
-        """Returns the distribution in at most so many bins, of about equal weight where they are new.
-
-        What leaving out a block changes is as clear in hundreds of bins as in thousands. Both
-        labels count as much, however rare one is: a few positives must not share one bin.
-        """
-        if self.lower.size <= max_bins:
-            return self
-        total = self.total
-        shares = ratio(total, total.sum(axis=1, keepdims=True), default=0)
-        groups = equal_mass_groups(shares.sum(axis=0), max_bins)
-        starts = run_starts(groups)
-        return Distribution(
-            lower=self.lower[starts],
-            upper=self.upper[np.append(starts[1:], groups.size) - 1],
-            weights=np.add.reduceat(self.weights, starts, axis=2),
-            is_exact=False,
-        )
-
-    def leave_one_out(self) -> Floats:
-        """Returns the weights without each block in turn, [blocks, 2 labels, bins]."""
-        return self.total - self.weights
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Histogram:
@@ -89,11 +60,13 @@ class Histogram:
 
     Attributes:
         options: How numbers are held.
-        parts: The cells; they are merged when they are needed.
+        parts: Cells; they are merged when they are needed.
+        rows: Rows that are not counted yet.
     """
 
     options: HistogramOptions
-    parts: tuple[SparseCells, ...]
+    parts: tuple[SparseCells, ...] = ()
+    rows: tuple[HistogramRows, ...] = ()
 
     @classmethod
     def of_rows(
@@ -103,7 +76,7 @@ class Histogram:
         *,
         channels: Iterable[int] | None = None,
         numbers: Bits,
-        labels: Integers,
+        labels: Labels,
         blocks: Integers,
         weights: Floats | None = None,
     ) -> Self:
@@ -115,21 +88,28 @@ class Histogram:
             channels: Those that rows are added to; None for all.
             numbers: What is distributed, as `float_bins.to_ordered_bits` gives it,
                 [channels, rows].
-            labels: 0 or 1, [channels, rows].
+            labels: 0 or 1, [distributions, rows], which channels have in turns.
             blocks: Blocks of the rows.
             weights: Positive; None to count rows.
         """
-        parts: list[SparseCells] = []
-        for channel in range(options.num_channels) if channels is None else channels:
-            places = (labels[channel] * options.num_blocks + blocks).astype(np.uint32)
-            rows = ChannelRows(options, channel, numbers[channel], places, weights)
-            parts += rows.cells(columns)
-        return cls(options=options, parts=tuple(parts))
+        if not numbers.shape[1]:
+            return cls.empty(options)
+        places = labels.astype(options.place_type)
+        places *= options.place_type.type(options.num_blocks)
+        places += blocks.astype(options.place_type)
+        rows = HistogramRows(
+            columns=columns,
+            channels=tuple(range(options.num_channels) if channels is None else channels),
+            numbers=numbers,
+            places=places,
+            weights=None if weights is None else weights.copy(),
+        )
+        return cls(options=options, rows=(rows,))
 
     @classmethod
     def empty(cls, options: HistogramOptions) -> Self:
         """Returns the histogram of no rows."""
-        return cls(options=options, parts=())
+        return cls(options=options)
 
     @classmethod
     def merge(cls, states: Iterable[Self]) -> Self:
@@ -137,19 +117,22 @@ class Histogram:
         found = state.at_least_one(states)
         options = state.only((each.options for each in found), "kind of histogram")
         parts = [part for each in found for part in each.parts]
+        parts += cells_of_rows(options, [rows for each in found for rows in each.rows])
         return cls(options=options, parts=(merge_cells(options, parts),) if parts else ())
 
     @cached_property
     def cells(self) -> SparseCells:
         """All cells, merged."""
-        if len(self.parts) == 1:
+        if len(self.parts) == 1 and not self.rows:
             return self.parts[0]
-        return merge_cells(self.options, [no_cells(self.options), *self.parts])
+        counted = cells_of_rows(self.options, self.rows)
+        return merge_cells(self.options, [no_cells(self.options), *self.parts, *counted])
 
     @property
     def nbytes(self) -> int:
         """Bytes that the state holds."""
-        return sum(array.nbytes for each in self.parts for array in each.arrays())
+        of_cells = sum(array.nbytes for each in self.parts for array in each.arrays())
+        return of_cells + sum(each.nbytes for each in self.rows)
 
     def distribution(self, slice_id: int, channel: int, *, as_bins: bool = False) -> Distribution:
         """Returns one distribution.
@@ -160,7 +143,9 @@ class Histogram:
             as_bins: Whether to bin it even if it is held exactly.
         """
         options, cells = self.options, self.cells
-        where, is_binned = cells.of_group(slice_id * options.num_channels + channel)
+        found = cells.of_groups(np.array([slice_id * options.num_channels + channel]))
+        where = slice(int(found.starts[0]), int(found.starts[0] + found.sizes[0]))
+        is_binned = bool(found.is_binned[0])
         bits = options.mantissa_bits(slice_id)
         numbers = cells.numbers[where]
         if as_bins and not is_binned:
@@ -183,18 +168,27 @@ class Histogram:
             is_exact=not (is_binned or as_bins),
         )
 
-    def counts(self, slice_id: int, channel: int) -> tuple[Integers, Integers, Integers]:
-        """Returns the cells of one distribution of rows without weights.
-
-        Returns:
-            Numbers as they are held, labels, and rows.
-        """
+    def num_distinct(self, slice_ids: Integers, channels: Integers) -> Integers:
+        """Returns how many numbers, or bins, distributions have, [slices, channels]."""
         cells = self.cells
-        where, _ = cells.of_group(slice_id * self.options.num_channels + channel)
-        labels = cells.places[where] // self.options.num_blocks
-        found = (cells.numbers[where], labels, cells.amounts[where])
-        numbers, labels, rows = (each.astype(np.int64) for each in found)
-        return numbers, labels, rows
+        groups = slice_ids[:, None] * self.options.num_channels + channels
+        if not cells.groups.size:
+            return np.zeros(groups.shape, dtype=np.int64)
+        counts = np.concatenate([*self._counted()])
+        where = np.minimum(np.searchsorted(cells.groups, groups), cells.groups.size - 1)
+        return np.where(cells.groups[where] == groups, counts[where], 0)
+
+    def _counted(self) -> Iterator[Integers]:
+        """Yields the sizes of all distributions, of some of them at a time."""
+        cells = self.cells
+        for first in range(0, cells.groups.size, _MAX_COUNTED):
+            offsets = cells.offsets[first : first + _MAX_COUNTED + 1]
+            numbers = cells.numbers[offsets[0] : offsets[-1]]
+            starts = offsets[:-1] - offsets[0]
+            is_next = np.ones(numbers.size, dtype=bool)
+            np.not_equal(numbers[1:], numbers[:-1], out=is_next[1:])
+            is_next[starts] = True
+            yield np.add.reduceat(is_next, starts, dtype=np.int64)
 
     def to_table(self) -> pa.Table:
         """Returns the state as a table, a row for each slice and channel; without copying cells.

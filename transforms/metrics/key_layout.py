@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.array_types import Integers
+from transforms.metrics.grouping import ranges
 
 _MAX_KEY = 2**63 - 1
 
@@ -76,8 +77,14 @@ class KeyLayout:
             found.append(rest.astype(np.min_scalar_type(size - 1)))
         return (keys, *reversed(found))
 
-    def rows_of(self, keys: Integers, slice_id: int) -> slice:
-        """Returns where the cells of a slice lie in sorted `keys`."""
-        edges = np.array([slice_id, slice_id + 1], dtype=np.int64) * self.cells
-        start, stop = np.searchsorted(keys, edges)
-        return slice(int(start), int(stop))
+    def rows_of(self, keys: Integers, slice_ids: Integers) -> tuple[Integers, Integers]:
+        """Returns where the cells of slices lie in sorted `keys`, and in an array of all cells.
+
+        That array is [slices, cells], flat.
+        """
+        firsts = slice_ids * self.cells
+        starts, stops = np.searchsorted(keys, np.stack([firsts, firsts + self.cells]))
+        sizes = stops - starts
+        rows = ranges(starts, sizes)
+        shifts = np.arange(slice_ids.size) * self.cells - firsts
+        return rows, keys[rows] + np.repeat(shifts, sizes)

@@ -158,6 +158,9 @@ _FACTS = (
         for name in ("precision", "recall", "f1")
     ),
     MetricFacts("reciprocal_rank", _HIGHER, _SHARE, "Mean of 1 / rank of the true class by score."),
+    MetricFacts(
+        "transition", None, _ROWS, "Rows whose decision changes from one class to another."
+    ),
     MetricFacts("confusion", None, _ROWS, "Weight of the rows of one label and one decision."),
     # Regression.
     MetricFacts("bias", _ZERO, _LABEL_UNITS, "Mean of prediction less label."),
@@ -274,6 +277,9 @@ _FACTS = (
     ),
     MetricFacts(
         "inference_errors", _LOWER, _ROWS, "Rows that could not be read, or that a model failed at."
+    ),
+    MetricFacts(
+        "repeated_keys", _LOWER, _ROWS, "Rows whose key, which should identify them, others share."
     ),
     MetricFacts("undefined_rows", _LOWER, _ROWS, "Rows for which a metric is not defined."),
 )

@@ -5,8 +5,8 @@ To add metrics of your own, write a class with these methods out of any of the s
 to `Evaluation`. Metrics that are means of a value per row need less: a `RowMetric`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from transforms.metrics.estimate import Estimate
@@ -35,13 +35,6 @@ class MetricValue:
     sub_key: str = ""
     is_difference: bool = False
     estimate: Estimate
-
-
-def of_pairs(values: Iterable[MetricValue]) -> Iterator[MetricValue]:
-    """Yields values that compare versions with the baseline by themselves, as differences."""
-    for each in values:
-        if each.version and not each.is_difference:
-            yield replace(each, is_difference=True)
 
 
 class MetricFamily(Protocol):

@@ -21,8 +21,11 @@ def narrowed(words: Integers) -> Column:
     """Returns the column of numbers spelled by words, [cells, words], of any spelling."""
     words = fixed_point.normalise(words)
     whole = _whole_numbers(words)
-    if whole is None:
-        return np.ascontiguousarray(words)
+    return np.ascontiguousarray(words) if whole is None else narrowed_whole(whole)
+
+
+def narrowed_whole(whole: Integers) -> Column:
+    """Returns the column of whole numbers."""
     least, most = whole.min(initial=0), whole.max(initial=0)
     for each in _TYPES:
         if np.iinfo(each).min <= least and most <= np.iinfo(each).max:

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
 
+import numpy as np
+
+from transforms.metrics.array_types import Floats
+
 _BISECTIONS = 80
 
 
@@ -74,13 +78,22 @@ def _bisect(function: Callable[[float], float], low: float, high: float) -> floa
 def fair_coin_p_value(heads: int, tails: int) -> float:
     """Returns the exact two-sided p-value of a coin's fairness."""
     thrown, fewer = heads + tails, min(heads, tails)
-    tail = sum(math.comb(thrown, each) for each in range(fewer + 1))
+    tail = outcomes = 1
+    for each in range(fewer):
+        outcomes = outcomes * (thrown - each) // (each + 1)
+        tail += outcomes
     return min(1.0, 2 * tail / 2**thrown)
 
 
 def wilson_interval(share: float, rows: float, level: float) -> tuple[float, float]:
     """Returns the interval of a share of so many rows (Wilson, JASA 22, 1927)."""
+    low, high = wilson_intervals(np.array(share), np.array(rows), level)
+    return float(low), float(high)
+
+
+def wilson_intervals(shares: Floats, rows: Floats, level: float) -> tuple[Floats, Floats]:
+    """Returns the intervals of shares of so many rows each; see `wilson_interval`."""
     squared = NormalDist().inv_cdf((1 + level) / 2) ** 2 / rows
-    centre = (share + squared / 2) / (1 + squared)
-    half = math.sqrt(squared * share * (1 - share) + squared**2 / 4) / (1 + squared)
+    centre = (shares + squared / 2) / (1 + squared)
+    half = np.sqrt(squared * shares * (1 - shares) + squared**2 / 4) / (1 + squared)
     return centre - half, centre + half

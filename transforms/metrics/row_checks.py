@@ -4,12 +4,14 @@ A row counts for all versions or for none: a version that fails on hard rows mus
 for it.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from servable_core.errors import InvalidArgumentError
-from transforms.metrics.array_types import Booleans, Floats, Integers
+from transforms.metrics.array_types import Booleans, Floats
 from transforms.metrics.counters import Counters
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.key_layout import KeyLayout
@@ -27,6 +29,20 @@ ROW_COUNTS = (
     "nan_scores",
     "out_of_range_scores",
 )
+
+
+class _Flagged(NamedTuple):
+    """Rows with something to count.
+
+    Attributes:
+        place: Of the count among `ROW_COUNTS`.
+        versions: Whose count it is.
+        rows: Which rows; None for all.
+    """
+
+    place: int
+    versions: range
+    rows: Booleans | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,23 +130,31 @@ class RowChecks:
         return (labels < 0) | (labels > self.max_label) | ~is_whole
 
     def _count(self, batch: EvaluationBatch, flags: dict[str, Booleans]) -> Counters:
-        parts = [self._count_column(each, flags) for each in batch.slices]
+        flagged = [found for each in flags.items() for found in self._flagged(*each)]
+        parts = [self._count_column(each, flagged) for each in batch.slices]
         return Counters.merge([self.create(), *parts])
 
-    def _count_column(self, column: SliceColumn, flags: dict[str, Booleans]) -> Counters:
+    def _flagged(self, name: str, flag: Booleans) -> Iterator[_Flagged]:
+        """Yields which rows have a flag, if any has."""
+        place = ROW_COUNTS.index(name)
+        if flag.ndim == 1:
+            if flag.any():
+                yield _Flagged(place, range(self.num_versions), None if flag.all() else flag)
+            return
+        for version, of_version in enumerate(flag):
+            if of_version.any():
+                yield _Flagged(place, range(version, version + 1), of_version)
+
+    def _count_column(self, column: SliceColumn, flagged: Sequence[_Flagged]) -> Counters:
         slices = column.ids.size
         counts = np.zeros((slices, self.num_versions, len(ROW_COUNTS)), dtype=np.int64)
-        counts[:, :, ROW_COUNTS.index("rows")] = _numbers(column.places, slices)[:, None]
-        for name, flag in flags.items():
-            of_versions = np.broadcast_to(flag, (self.num_versions, flag.shape[-1]))
-            for version, is_so in enumerate(of_versions):
-                if flag.ndim == 1 and version:
-                    counts[:, version, ROW_COUNTS.index(name)] = counts[
-                        :, 0, ROW_COUNTS.index(name)
-                    ]
-                elif is_so.any():
-                    where = column.places[is_so[column.rows]]
-                    counts[:, version, ROW_COUNTS.index(name)] = _numbers(where, slices)
+        counts[:, :, ROW_COUNTS.index("rows")] = column.sizes[:, None]
+        for place, versions, rows in flagged:
+            numbers = column.sizes
+            if rows is not None:
+                numbers = np.bincount(column.places[rows[column.rows]], minlength=slices)
+            for version in versions:
+                counts[:, version, place] = numbers
         keys = self.layout.pack(
             np.repeat(column.ids, self.num_versions),
             np.tile(np.arange(self.num_versions), slices),
@@ -138,7 +162,3 @@ class RowChecks:
         return Counters.of_rows(
             self.layout, ROW_COUNTS, keys, counts.reshape(keys.size, len(ROW_COUNTS))
         )
-
-
-def _numbers(places: Integers, slices: int) -> Integers:
-    return np.bincount(places, minlength=slices)

@@ -1,7 +1,6 @@
 """Metrics that are weighted means of a value per row, and functions of such means."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from transforms.metrics.array_types import Booleans, Floats
+from transforms.metrics import certain_values
+from transforms.metrics.array_types import Booleans, Floats, Integers
 from transforms.metrics.directions import Direction
-from transforms.metrics.estimate import Estimate, Method
+from transforms.metrics.effective_clusters import clustered_shares, effective_clusters
+from transforms.metrics.estimate import Method
+from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.fixed_point import Words, to_words
 from transforms.metrics.fixed_sums import FixedSums
-from transforms.metrics.jackknife import jackknifed_values
+from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.key_layout import KeyLayout
-from transforms.metrics.metric_family import MetricValue, States, of_pairs
+from transforms.metrics.metric_column import MetricColumn, in_chunks, of_pairs
+from transforms.metrics.metric_family import States
 from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_sums import Additions, sum_slices
 
@@ -25,6 +28,8 @@ from transforms.metrics.slice_sums import Additions, sum_slices
 _MAX_VALUE = 2.0**52
 # With fewer rows of equal weight a mean is not quite normal.
 _MANY_ROWS = 30
+# Slices whose sums are looked at together.
+_MAX_SLICES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class RowMetric:
         description: What the number says, in one line.
         is_share: Whether values are 0 and 1 alone: Wilson's interval is right even where no row, or
             each, has a 1.
+        is_of_row: Whether values are the same for all versions; only if they are not reported.
     """
 
     name: str
@@ -52,6 +58,7 @@ class RowMetric:
     unit: str = ""
     description: str = ""
     is_share: bool = False
+    is_of_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,26 @@ class RowMeans:
             Additions(start, chunk.blocks, list(self._added(chunk)))
             for start, chunk in batch.chunks()
         )
-        return {self.name: sum_slices(self.layout, self._names, batch.slices, added)}
+        same = self._same_sums()
+        different = tuple(name for name in self._names if name not in same)
+        sums = sum_slices(self.layout, different, batch.slices, added)
+        columns = dict(zip(different, sums.columns, strict=True))
+        all_columns = tuple(columns[same.get(name, name)] for name in self._names)
+        return {self.name: replace(sums, names=self._names, columns=all_columns)}
+
+    def _same_sums(self) -> Mapping[str, str]:
+        """Returns which sums are those of other names, so that they are added up once."""
+        same = {}
+        for metric in self.metrics:
+            for each in range(self.num_versions):
+                if metric.is_of_row and each:
+                    same[f"{metric.name}/wx/{each}"] = f"{metric.name}/wx/0"
+                elif self._are_squares_same(metric):  # 0 and 1 are their own squares
+                    same[f"{metric.name}/wwxx/{each}"] = f"{metric.name}/wx/{each}"
+        return same
+
+    def _are_squares_same(self, metric: RowMetric) -> bool:
+        return metric.is_share and metric.is_reported and not self.is_weighted
 
     def _added(self, batch: EvaluationBatch) -> Iterator[list[Words]]:
         """Yields what rows add to each sum, in the order of their names."""
@@ -138,61 +164,84 @@ class RowMeans:
             yield to_words(w * w)
         for metric in self.metrics:
             x = np.asarray(metric.values(batch), dtype=np.float64)
-            is_defined = _is_defined(x)
-            if is_defined is not None:
+            most = _largest(x)
+            undefined = np.zeros(0)  # rather than all 0: there is nothing to add
+            if not most <= _MAX_VALUE:
+                is_defined = _is_defined(x)
+                undefined = (~is_defined).astype(np.float64)
                 x = np.where(is_defined, x, 0)
-            for each in self._terms(metric, x, w, is_defined):
-                yield to_words(each)
+                most = _largest(x)
+            yield to_words(undefined)
+            if self.is_weighted:
+                x = w * x
+                most = _largest(x)
+            yield from self._terms(metric, x, most, w, undefined)
 
     def _terms(
-        self, metric: RowMetric, x: Floats, w: Floats, is_defined: Booleans | None
-    ) -> Iterator[Floats]:
-        """Yields what rows add to the sums of a metric; where that is not defined, x is 0."""
-        undefined = np.zeros(w.size)
-        if is_defined is not None:
-            undefined[~is_defined] = 1
-        yield undefined
-        wx = w * x if self.is_weighted else x
-        yield from wx
+        self, metric: RowMetric, wx: Floats, most: float, w: Floats, undefined: Floats
+    ) -> Iterator[list[Words]]:
+        """Yields what rows add to the sums of a metric but the first.
+
+        Args:
+            metric: The metric.
+            wx: Weighted values, 0 where they are not defined.
+            most: The largest size of one.
+            w: The weights.
+            undefined: 1 for rows whose value is not defined; empty if there are none.
+        """
+        for each in wx[:1] if metric.is_of_row else wx:
+            yield to_words(each, most)
         if self.is_weighted:
-            yield undefined * w
-            yield undefined * w * w
+            undefined = undefined * w[: undefined.size]
+            yield to_words(undefined)
+            yield to_words(undefined * w[: undefined.size])
         if not metric.is_reported:
             return
         if self.is_weighted:
-            yield from w * wx
-        for each in wx:
-            yield each * each
+            yield from map(to_words, w * wx)
+        for each in () if self._are_squares_same(metric) else wx:
+            yield to_words(each * each, most * most)
         for each in wx[1:]:
             change = each - wx[0]
-            yield change * change
+            yield to_words(change * change, 4 * most * most)
 
-    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
-        """Yields means, differences of means, and what is made of them."""
-        blocks = states[self.name].dense(slice_id)
-        total = blocks.sum(axis=0)
+    def finalise_slices(
+        self, states: Mapping[str, Any], slice_ids: Integers
+    ) -> Iterator[MetricColumn]:
+        """Yields means, differences of means, and what is made of them; see `ColumnarFamily`."""
+        for some in in_chunks(slice_ids, _MAX_SLICES):
+            yield from self._finalised(states[self.name].of_slices(some), some)
+
+    def _finalised(self, blocks: Floats, slice_ids: Integers) -> Iterator[MetricColumn]:
+        """Yields the metrics of sums, [slices, blocks, names]."""
+        total = blocks.sum(axis=1)
         sums_of = [*map(partial(self._of_metric, total), self.metrics, self._firsts())]
-        without = map(partial(self._of_metric, total - blocks), self.metrics, self._firsts())
+        left = total[:, None] - blocks
+        without = map(partial(self._of_metric, left), self.metrics, self._firsts())
         means, others = [each.means for each in sums_of], [each.means for each in without]
-        block_weights = blocks[:, 0]
+        block_weights = blocks[..., 0]
         for i, metric in enumerate(self.metrics):
             if not metric.is_reported:
                 continue
             sums = sums_of[i]
             if self.is_clustered:
-                found = jackknifed_values(metric.name, slice_id, means[i], others[i], block_weights)
+                found = jackknifed_columns(
+                    metric.name, slice_ids, means[i], others[i], block_weights
+                )
+                if metric.is_share:
+                    found = map(partial(_of_clusters, block_weights), found)
             else:
-                found = self._linearised(metric, slice_id, sums)
+                found = self._linearised(metric, slice_ids, sums)
             yield from of_pairs(found) if metric.is_paired else found
-            if sums.undefined:
-                yield _undefined_rows(metric.name, slice_id, float(sums.undefined))
+            if sums.undefined.any():
+                yield _undefined_rows(metric.name, slice_ids, sums.undefined)
         names = [metric.name for metric in self.metrics]
         by_name = dict(zip(names, means, strict=True))
         others_by_name = dict(zip(names, others, strict=True))
         for function in self.functions:
-            yield from jackknifed_values(
+            yield from jackknifed_columns(
                 function.name,
-                slice_id,
+                slice_ids,
                 function.value(by_name),
                 function.value(others_by_name),
                 block_weights,
@@ -232,54 +281,66 @@ class RowMeans:
         return float(ratio(sums[0], sums[len(self._weights) - 1]))
 
     def _linearised(
-        self, metric: RowMetric, slice_id: int, sums: "_MetricSums"
-    ) -> Iterator[MetricValue]:
-        weight, squared, mean = sums.weight, sums.squared, sums.means
-        change, change_wwx = mean - mean[0], sums.wwx - sums.wwx[0]
+        self, metric: RowMetric, slice_ids: Integers, sums: "_MetricSums"
+    ) -> Iterator[MetricColumn]:
+        weight, squared, mean = sums.weight, sums.squared[:, None], sums.means
+        change, change_wwx = mean - mean[:, :1], sums.wwx - sums.wwx[:, :1]
         own = sums.wwxx - 2 * mean * sums.wwx + mean**2 * squared
         of_change = sums.wwdd - 2 * change * change_wwx + change**2 * squared
-        rows = float(ratio(weight**2, squared))
+        rows = ratio(weight**2, sums.squared)
         for version in range(self.num_versions):
-            estimate = _mean_estimate(mean[version], own[version], float(weight), rows)
-            if metric.is_share and rows > 0:
-                estimate = replace(estimate, method=Method.WILSON)
-            yield MetricValue(
-                metric=metric.name,
-                slice_id=slice_id,
-                version=version,
-                estimate=estimate,
-            )
+            estimates = _mean_estimates(mean[:, version], own[:, version], weight, rows)
+            if metric.is_share:
+                wilson = method_places(rows > 0, Method.WILSON)
+                estimates = replace(estimates, methods=wilson)
+            about: dict[str, Any] = {
+                "metric": metric.name,
+                "slice_ids": slice_ids,
+                "version": version,
+            }
+            yield MetricColumn(**about, estimates=estimates)
             if version:
-                yield MetricValue(
-                    metric=metric.name,
-                    slice_id=slice_id,
-                    version=version,
-                    is_difference=True,
-                    estimate=_mean_estimate(
-                        change[version], of_change[version], float(weight), rows
-                    ),
-                )
+                estimates = _mean_estimates(change[:, version], of_change[:, version], weight, rows)
+                if metric.is_share:
+                    estimates = _doubted(estimates, rows)
+                yield MetricColumn(**about, is_difference=True, estimates=estimates)
 
 
-def _mean_estimate(value: float, squares: float, weight: float, rows: float) -> Estimate:
-    error = math.sqrt(max(squares, 0.0)) / float(weight) if rows > 1 else math.nan
-    return Estimate(
-        value=float(value),
-        standard_error=error,
-        degrees_of_freedom=max(1, int(rows - 1)) if rows < _MANY_ROWS else math.inf,
-        method=Method.MEAN if rows > 1 else Method.NONE,
+def _of_clusters(block_weights: Floats, found: MetricColumn) -> MetricColumn:
+    """Returns shares, or changes of shares, as sure as clusters are."""
+    if not found.is_difference:
+        return replace(found, estimates=clustered_shares(found.estimates, block_weights))
+    return replace(found, estimates=_doubted(found.estimates, effective_clusters(block_weights)))
+
+
+def _doubted(changes: Estimates, rows: Floats) -> Estimates:
+    """Returns changes of shares; such as no row brings about are as sure as there are rows."""
+    is_certain = certain_values.are_certain(changes)
+    if not is_certain.any():
+        return changes
+    return certain_values.unchanged(changes, rows).where(is_certain, changes)
+
+
+def _mean_estimates(value: Floats, squares: Floats, weight: Floats, rows: Floats) -> Estimates:
+    is_known = rows > 1
+    return Estimates.of(
+        value,
+        standard_error=np.where(is_known, ratio(np.sqrt(np.maximum(squares, 0)), weight), np.nan),
+        degrees_of_freedom=np.where(rows < _MANY_ROWS, np.maximum(1, np.floor(rows - 1)), np.inf),
+        methods=method_places(is_known, Method.MEAN),
         effective_rows=rows,
     )
 
 
-def _undefined_rows(name: str, slice_id: int, rows: float) -> MetricValue:
-    return MetricValue(
+def _undefined_rows(name: str, slice_ids: Integers, rows: Floats) -> MetricColumn:
+    column = MetricColumn(
         metric="undefined_rows",
         sub_key=f"metric={name}",
-        slice_id=slice_id,
+        slice_ids=slice_ids,
         version=0,
-        estimate=Estimate(value=float(rows)),
+        estimates=Estimates.of(rows),
     )
+    return column.where(rows > 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,9 +361,12 @@ class _MetricSums:
         return ratio(self.wx, self.weight[..., None])
 
 
-def _is_defined(values: Floats) -> Booleans | None:
-    """Returns for which rows all versions have a value; None for all, which is quickly found."""
-    if not values.size or -_MAX_VALUE <= values.min() <= values.max() <= _MAX_VALUE:
-        return None
+def _largest(values: Floats) -> float:
+    """Returns the largest size of a number."""
+    return float(max(-values.min(initial=0), values.max(initial=0)))
+
+
+def _is_defined(values: Floats) -> Booleans:
+    """Returns for which rows all versions have a value."""
     is_defined: Booleans = np.logical_and.reduce(np.abs(values) <= _MAX_VALUE, axis=0)
     return is_defined

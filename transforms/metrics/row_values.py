@@ -52,8 +52,9 @@ def absolute_percentage_error(batch: EvaluationBatch) -> Floats:
 
 def log_loss(batch: EvaluationBatch) -> Floats:
     """Returns minus the logarithm of the probability of the label, clipped to [eps, 1 - eps]."""
-    scores = _scores(batch)
-    of_label = np.where(batch.known_labels() > 0, scores, 1 - scores)
+    of_label = _scores(batch)
+    of_label -= 1 - batch.known_labels()  # leaves the score, or the score less 1: no branch
+    np.abs(of_label, out=of_label)
     losses: Floats = np.log(np.clip(of_label, _EPSILON, 1 - _EPSILON, out=of_label), out=of_label)
     return np.negative(losses, out=losses)
 

@@ -1,24 +1,29 @@
 """The family of metrics of the order of scores, and of the calibration line."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from transforms.metrics import delong, float_bins, ranking
-from transforms.metrics.array_types import Floats
-from transforms.metrics.calibration import calibration_line
+from transforms.metrics import certain_values, delong, float_bins, ranking
+from transforms.metrics.array_types import Booleans, Floats, Integers
+from transforms.metrics.calibration import NO_LINE, calibration_line
 from transforms.metrics.channels import Channels
+from transforms.metrics.effective_clusters import effective_clusters
 from transforms.metrics.estimate import Method
+from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.float_bins import Scale
-from transforms.metrics.histogram import Distribution, Histogram
+from transforms.metrics.grouping import ranges
+from transforms.metrics.histogram import Histogram
 from transforms.metrics.histogram_options import HistogramOptions
-from transforms.metrics.jackknife import jackknifed_values
-from transforms.metrics.metric_family import MetricValue, States
-from transforms.metrics.ranking import Bounded
+from transforms.metrics.jackknife import jackknifed_columns
+from transforms.metrics.metric_column import MetricColumn
+from transforms.metrics.metric_family import States
+from transforms.metrics.ranking import Bounded, Ranks
+from transforms.metrics.slice_distributions import SliceDistributions
 
 # Bins per octave of the joint distribution: DeLong's error mostly needs no more.
 _JOINT_MANTISSA_BITS = 3
@@ -26,6 +31,8 @@ _JOINT_MANTISSA_BITS = 3
 _MAX_BLUR = 0.01
 # Bins of the distributions that the jackknife leaves blocks out of.
 _JACKKNIFE_BINS = 512
+_AVERAGE_PRECISION = "average_precision"
+_LINES = ("calibration_intercept", "calibration_slope")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,171 +83,241 @@ class ScoreRanking:
             return {}
         ordered = float_bins.to_ordered_bits(self.scores.numbers(batch)[:, 0])
         bins = float_bins.to_bins(ordered, self.scores.options.scale, _JOINT_MANTISSA_BITS)
-        pairs = bins[0] * np.uint32(self._num_bins) + bins
-        labels = np.broadcast_to(self.scores.labels(batch)[0], pairs.shape)
+        pairs = bins[0] * np.uint32(self._num_bins) + bins[1:]
         found = Histogram.of_rows(
             self._joint_options,
             batch.slices,
             channels=range(1, self.scores.num_versions),
             numbers=pairs,
-            labels=labels,
+            labels=self.scores.labels(batch)[:1],
             blocks=np.zeros(batch.num_rows, dtype=np.int64),
         )
         return {self._joint: found}
 
-    def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
+    def finalise_slices(
+        self, states: Mapping[str, Any], slice_ids: Integers
+    ) -> Iterator[MetricColumn]:
         """Yields the metrics of each distribution, and the mean AUC of several."""
-        aucs = []
-        for place, sub_key in enumerate(self.scores.sub_keys):
-            versions = self.scores.of_versions(states, slice_id, place)
-            jackknives = [_Jackknife.of(each) for each in versions]
-            block_weights = versions[0].block_weights
-            for name, metric in self._metrics().items():
-                value, others = _evaluate(metric, versions, jackknives)
-                found = jackknifed_values(
-                    name, slice_id, value, others, block_weights, sub_key=sub_key
-                )
-                if name == "auc":
-                    aucs.append((value, others, block_weights))
-                    found = (self._with_delong(states, each, versions) for each in found)
-                yield from map(_without_certainty, found)
-            if self.scores.options.scale is Scale.PROBABILITY:
-                yield from _lines(slice_id, sub_key, versions, jackknives)
+        aucs = [_Aucs(slice_ids) for _ in self.scores.sub_keys]
+        for place, of_place in enumerate(aucs):
+            for some in self.scores.alike(states, slice_ids, place, _JACKKNIFE_BINS):
+                yield from self._finalised(states, some, place, of_place)
         if len(aucs) > 1:
-            values, leave_one_out, weights = zip(*aucs, strict=True)
-            mean = Bounded(*np.mean(values, axis=0))
-            others = np.mean(leave_one_out, axis=0)
-            yield from jackknifed_values("macro_auc", slice_id, mean, others, weights[0])
+            yield from _mean_aucs(aucs)
 
-    def _metrics(self) -> dict[str, Callable[..., Bounded]]:
-        def partial_auc(positives: Floats, negatives: Floats, *, is_exact: bool) -> Bounded:
-            most = self.max_false_positive_rate
-            return ranking.partial_auc(positives, negatives, most, is_exact=is_exact)
-
-        def recall(positives: Floats, negatives: Floats, *, is_exact: bool) -> Bounded:
-            return ranking.recall_at_precision(
-                positives, negatives, self.min_precision, is_exact=is_exact
+    def _finalised(
+        self, states: Mapping[str, Any], slice_ids: Integers, place: int, aucs: "_Aucs"
+    ) -> Iterator[MetricColumn]:
+        """Yields the metrics of one distribution on slices that are alike, and notes its AUCs."""
+        sub_key = self.scores.sub_keys[place]
+        distributions = self.scores.of_versions(states, slice_ids, place)
+        versions = [*map(_Version, distributions)]
+        block_weights = distributions[0].block_weights
+        class_rows = np.stack([*map(self._class_rows, distributions)], axis=-1)
+        metrics = self._metrics()
+        without = [each.without_blocks(metrics) for each in versions]
+        for name, metric in metrics.items():
+            value = _of_versions(metric, versions)
+            others = np.stack([each[name] for each in without], axis=-1)
+            found = jackknifed_columns(
+                name, slice_ids, value, others, block_weights, sub_key=sub_key
+            )
+            if name == "auc":
+                aucs.note(slice_ids, value, others, block_weights, class_rows)
+                found = (self._with_delong(states, each, versions) for each in found)
+            yield from certain_values.with_doubt(
+                found,
+                partial(_bounded, class_rows) if name == "auc" else _unknown,
+                partial(_are_same, versions),
+            )
+        for name in versions[0].lines:
+            lines = np.stack([each.lines[name] for each in versions], axis=-1)
+            others = np.stack([each[name] for each in without], axis=-1)
+            yield from jackknifed_columns(
+                name, slice_ids, lines, others, block_weights, sub_key=sub_key
             )
 
+    def _metrics(self) -> dict[str, Callable[..., Bounded]]:
+        most, least = self.max_false_positive_rate, self.min_precision
         return {
             "auc": ranking.auc,
-            "average_precision": ranking.average_precision,
+            _AVERAGE_PRECISION: ranking.average_precision,
             "ks": ranking.ks_statistic,
-            f"partial_auc_{self.max_false_positive_rate:g}": partial_auc,
-            f"recall_at_precision_{self.min_precision:g}": recall,
+            f"partial_auc_{most:g}": partial(ranking.partial_auc, max_false_positive_rate=most),
+            f"recall_at_precision_{least:g}": partial(
+                ranking.recall_at_precision, min_precision=least
+            ),
         }
 
     def _with_delong(
-        self, states: Mapping[str, Any], value: MetricValue, versions: list[Distribution]
-    ) -> MetricValue:
-        """Returns an AUC, or a difference of two, with DeLong's error where that is right."""
-        if not self.uses_delong or (value.is_difference and not self.has_joint):
-            return value
-        if value.is_difference:
-            joint = self._joint_counts(states, value.slice_id, value.version)
-            if _is_blurred(joint, (versions[0], versions[value.version])):
-                return value
-            error = delong.auc_difference_standard_error(joint)
-            if error == 0 and value.estimate.value != 0:
-                return value  # scores moved within the bins alone, which do not tell how far
+        self, states: Mapping[str, Any], column: MetricColumn, versions: "Sequence[_Version]"
+    ) -> MetricColumn:
+        """Returns AUCs, or differences of two, with DeLong's errors where these are right."""
+        if not self.uses_delong or (column.is_difference and not self.has_joint):
+            return column
+        estimates, version = column.estimates, versions[column.version]
+        if column.is_difference:
+            joint = self._joint_counts(states, column.slice_ids, column.version)
+            errors = delong.auc_difference_standard_errors(joint)
+            # Scores may have moved within the bins alone, which do not tell how far.
+            is_right = (errors != 0) | (estimates.value == 0)
+            is_right &= ~_are_blurred(joint, (versions[0], version))
         else:
-            negatives, positives = versions[value.version].total
-            error = delong.auc_standard_error(positives, negatives)
-        estimate = replace(
-            value.estimate,
-            standard_error=error,
-            degrees_of_freedom=math.inf,
-            method=Method.NONE if math.isnan(error) else Method.DELONG,
+            errors = delong.auc_standard_errors(version.ranks)
+            is_right = np.ones(errors.size, dtype=bool)
+        by_delong = replace(
+            estimates,
+            standard_error=errors,
+            degrees_of_freedom=np.full(errors.size, np.inf),
+            methods=method_places(~np.isnan(errors), Method.DELONG),
         )
-        return replace(value, estimate=estimate)
+        return replace(column, estimates=by_delong.where(is_right, estimates))
+
+    def _class_rows(self, scores: SliceDistributions) -> Floats:
+        """Returns how many rows the smaller class has, or is worth."""
+        weights = scores.label_block_weights
+        rows = weights.sum(axis=-1) if self.uses_delong else effective_clusters(weights)
+        return rows.min(axis=1)
 
     def _joint_counts(
-        self, states: Mapping[str, Any], slice_id: int, version: int
+        self, states: Mapping[str, Any], slice_ids: Integers, version: int
     ) -> delong.JointCounts:
         joint: Histogram = states[self._joint]
-        pairs, labels, counts = joint.counts(slice_id, version)
-        baseline, candidate = np.divmod(pairs, self._num_bins)
-        return delong.JointCounts(labels, baseline, candidate, counts)
+        cells, options = joint.cells, joint.options
+        found = cells.of_groups(slice_ids * options.num_channels + version)
+        where = ranges(found.starts, found.sizes)
+        baseline, candidate = np.divmod(cells.numbers[where].astype(np.int64), self._num_bins)
+        return delong.JointCounts(
+            num_slices=slice_ids.size,
+            slices=np.repeat(np.arange(slice_ids.size), found.sizes),
+            labels=(cells.places[where] // options.num_blocks).astype(np.int64),
+            baseline=baseline,
+            candidate=candidate,
+            counts=cells.amounts[where],
+        )
 
 
-def _without_certainty(found: MetricValue) -> MetricValue:
-    """Returns a metric of a version, without an error if that is none.
+class _Version:
+    """One version's distributions on some slices.
 
-    A score that separates these rows' classes does not tell how sure that is of others.
+    Attributes:
+        scores: The distributions.
+        ranks: Of all rows, [slices, bins].
+        lines: Intercepts and slopes of the calibration lines by name; none but of probabilities.
     """
-    if found.is_difference or found.estimate.standard_error:
+
+    def __init__(self, scores: SliceDistributions) -> None:
+        self.scores = scores
+        negatives, positives = scores.total.swapaxes(0, 1)
+        self.ranks = Ranks(positives, negatives)
+        is_fine = scores.sizes.max(initial=0) > _JACKKNIFE_BINS  # all of them, or none is
+        self._coarse = scores.coarsened(_JACKKNIFE_BINS) if is_fine else scores
+        self._near = NO_LINE
+        self.lines: dict[str, Floats] = {}
+        if scores.options.scale is Scale.PROBABILITY:
+            # Nearly the same line, and found sooner, so most steps are taken towards it.
+            negatives, positives = self._coarse.total.swapaxes(0, 1)
+            self._near = calibration_line(self._coarse.middle, positives, negatives)
+            fine = (scores.middle, self.ranks.positives, self.ranks.negatives)
+            lines = calibration_line(*fine, self._near) if is_fine else self._near
+            self.lines = dict(zip(_LINES, lines, strict=True))
+
+    def without_blocks(self, metrics: Mapping[str, Callable[..., Bounded]]) -> dict[str, Floats]:
+        """Returns metrics and lines without each block in turn, [slices, blocks], by name.
+
+        In a few hundred bins, and a few slices at a time, which stay in a processor's cache.
+        """
+        scores = self._coarse
+        shape = (scores.sizes.size, scores.options.num_blocks)
+        found = {name: np.empty(shape) for name in (*metrics, *self.lines)}
+        for some, (negatives, positives) in scores.leave_one_out():
+            ranks = Ranks(positives, negatives)
+            for name, metric in metrics.items():
+                # No bounds are asked for, and no other value depends on the order in bins.
+                is_exact = scores.is_exact or name != _AVERAGE_PRECISION
+                found[name][some] = metric(ranks, is_exact=is_exact).value
+            if self.lines:
+                intercepts, slopes = self._near
+                near = (intercepts[some, None], slopes[some, None])
+                middle = scores.middle[some, None]
+                lines = calibration_line(middle, ranks.positives, ranks.negatives, near)
+                for name, line in zip(_LINES, lines, strict=True):
+                    found[name][some] = line
         return found
-    unknown = replace(found.estimate, standard_error=math.nan, method=Method.NONE)
-    return replace(found, estimate=unknown)
 
 
-def _is_blurred(joint: delong.JointCounts, versions: Sequence[Distribution]) -> bool:
-    """Whether the bins of the joint distribution are too wide for DeLong's error.
+class _Aucs:
+    """The AUCs of one distribution of all slices, to take the mean of several distributions of."""
+
+    def __init__(self, slice_ids: Integers) -> None:
+        self.slice_ids = slice_ids
+        self._parts: list[tuple[Integers, Bounded, Floats, Floats, Floats]] = []
+
+    def note(
+        self,
+        slice_ids: Integers,
+        value: Bounded,
+        others: Floats,
+        block_weights: Floats,
+        class_rows: Floats,
+    ) -> None:
+        """Takes in the AUCs of some slices."""
+        self._parts.append((slice_ids, value, others, block_weights, class_rows))
+
+    def all(self) -> tuple[Bounded, Floats, Floats, Floats]:
+        """Returns AUCs, those without each block, weights of blocks, and rows of the smaller class."""
+        ids, values, *rest = zip(*self._parts, strict=True)
+        order = np.argsort(np.concatenate(ids))
+        bounds = (np.concatenate(each)[order] for each in zip(*values, strict=True))
+        others, weights, class_rows = (np.concatenate(each)[order] for each in rest)
+        return Bounded(*bounds), others, weights, class_rows
+
+
+def _mean_aucs(aucs: Sequence[_Aucs]) -> Iterator[MetricColumn]:
+    values, others, weights, class_rows = zip(*(each.all() for each in aucs), strict=True)
+    mean = Bounded(*np.mean(values, axis=0))
+    found = jackknifed_columns(
+        "macro_auc", aucs[0].slice_ids, mean, np.mean(others, axis=0), weights[0]
+    )
+    fewest = np.min(class_rows, axis=0)
+    yield from certain_values.with_doubt(found, partial(_bounded, fewest))
+
+
+def _bounded(class_rows: Floats, found: MetricColumn) -> Estimates:
+    """Returns AUCs of scores that separate the classes, as sure as the smaller one is large."""
+    return certain_values.shares(found.estimates, class_rows[:, found.version])
+
+
+def _unknown(found: MetricColumn) -> Estimates:
+    return certain_values.unknown(found.estimates)
+
+
+def _are_same(versions: Sequence[_Version], version: int) -> Booleans:
+    """Returns on which slices the scores of a version are distributed as those of the baseline."""
+    one, other = versions[0].scores, versions[version].scores
+    found = np.zeros(one.sizes.size, dtype=bool)
+    if one.lower.shape != other.lower.shape:
+        return found
+    is_equal = (one.lower == other.lower).all(axis=1) & (one.total == other.total).all(axis=(1, 2))
+    found |= is_equal & (one.block_weights == other.block_weights).all(axis=1)
+    return found
+
+
+def _are_blurred(joint: delong.JointCounts, versions: Sequence[_Version]) -> Booleans:
+    """Returns for which slices the joint distribution's bins are too wide for DeLong's error.
 
     They tie scores that differ, which makes it several times too large.
     """
+    found = np.zeros(joint.num_slices, dtype=bool)
     for bins, each in zip((joint.baseline, joint.candidate), versions, strict=True):
-        negatives, positives = each.total
-        auc = float(ranking.auc(positives, negatives, is_exact=each.is_exact).value)
-        if abs(delong.auc_of_bins(joint, bins) - auc) > _MAX_BLUR * min(auc, 1 - auc):
-            return True
-    return False
-
-
-class _Jackknife(NamedTuple):
-    """A distribution in few enough bins to leave blocks out of.
-
-    Attributes:
-        middle: The middle of each bin.
-        without: The weights without each block in turn, [blocks, 2 labels, bins].
-        is_exact: Whether each bin is one number.
-    """
-
-    middle: Floats
-    without: Floats
-    is_exact: bool
-
-    @classmethod
-    def of(cls, distribution: Distribution) -> Self:
-        """Returns what blocks are left out of."""
-        coarse = distribution.coarsened(_JACKKNIFE_BINS)
-        return cls(coarse.middle, coarse.leave_one_out(), coarse.is_exact)
-
-
-def _evaluate(
-    metric: Callable[..., Bounded],
-    versions: Sequence[Distribution],
-    jackknives: Sequence[_Jackknife],
-) -> tuple[Bounded, Floats]:
-    """Returns a metric of versions, and without each block in turn, [blocks, versions]."""
-    found, others = [], []
-    for each, jackknife in zip(versions, jackknives, strict=True):
-        negatives, positives = each.total
-        found.append(metric(positives, negatives, is_exact=each.is_exact))
-        negatives, positives = np.moveaxis(jackknife.without, 1, 0)
-        others.append(metric(positives, negatives, is_exact=jackknife.is_exact).value)
-    value = Bounded(*(np.array(each) for each in zip(*found, strict=True)))
-    return value, np.stack(others, axis=1)
-
-
-def _lines(
-    slice_id: int,
-    sub_key: str,
-    versions: Sequence[Distribution],
-    jackknives: Sequence[_Jackknife],
-) -> Iterator[MetricValue]:
-    totals, others = [], []
-    for each, jackknife in zip(versions, jackknives, strict=True):
-        line = calibration_line(each.middle, each.total)
-        near = (float(line[0]), float(line[1]))
-        totals.append(line)
-        others.append(calibration_line(jackknife.middle, jackknife.without, near))
-    for i, name in enumerate(("calibration_intercept", "calibration_slope")):
-        yield from jackknifed_values(
-            name,
-            slice_id,
-            np.array([each[i] for each in totals]),
-            np.array([each[i] for each in others]).T,
-            versions[0].block_weights,
-            sub_key=sub_key,
+        auc = ranking.auc(each.ranks, is_exact=each.scores.is_exact).value
+        found |= np.abs(delong.aucs_of_bins(joint, bins) - auc) > _MAX_BLUR * np.minimum(
+            auc, 1 - auc
         )
+    return found
+
+
+def _of_versions(metric: Callable[..., Bounded], versions: Sequence[_Version]) -> Bounded:
+    """Returns a metric of all rows, [slices, versions]."""
+    found = [metric(each.ranks, is_exact=each.scores.is_exact) for each in versions]
+    return Bounded(*(np.stack(each, axis=-1) for each in zip(*found, strict=True)))

@@ -1,13 +1,17 @@
 """Which slices the rows of a batch are in: found once, for all states that need it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transforms.metrics.array_types import Booleans, Integers
-from transforms.metrics.grouping import group
+from transforms.metrics.grouping import Groups, group
 
+Places: TypeAlias = NDArray[np.unsignedinteger[Any]]
 NO_SLICE = -1
 # So many rows tell whether it is worth looking at all of them.
 _FEW_ROWS = 4096
@@ -20,14 +24,18 @@ class SliceColumn:
     Attributes:
         rows: Which rows, in order; all of them as `slice(None)`, which indexes without a copy.
         ids: The slices that occur, in order.
-        places: For each of the rows, where its slice is in `ids`.
+        places: For each of the rows, where its slice is in `ids`; in a type as narrow as they allow.
+        sizes: How many rows each of the slices has.
+        position: Which of a row's slices they are.
     """
 
     rows: slice | Integers
     ids: Integers
-    places: Integers
+    places: Places
+    sizes: Integers
+    position: int
 
-    def within(self, start: int, stop: int) -> tuple[slice | Integers, Integers]:
+    def within(self, start: int, stop: int) -> tuple[slice | Integers, Places]:
         """Returns which of the rows from `start` to `stop` it has, and their places."""
         if isinstance(self.rows, slice):
             return self.rows, self.places[start:stop]
@@ -39,10 +47,14 @@ class SliceColumn:
         rows = np.flatnonzero(is_kept)
         used = np.zeros(self.ids.size, dtype=bool)
         used[self.places[rows]] = True
-        return SliceColumn(
+        kept = int(np.count_nonzero(used))
+        places = (np.cumsum(used) - 1).astype(_place_type(kept))[self.places[rows]]
+        return replace(
+            self,
             rows=rows if isinstance(self.rows, slice) else self.rows[rows],
             ids=self.ids[used],
-            places=(np.cumsum(used) - 1)[self.places[rows]],
+            places=places,
+            sizes=np.bincount(places, minlength=kept),
         )
 
 
@@ -67,11 +79,21 @@ class SliceColumns:
         """Yields all columns."""
         return iter((*self.implied, *self.counted))
 
+    def arrays(self) -> Iterator[NDArray[Any]]:
+        """Yields the arrays of rows, which are the large ones."""
+        for each in self:
+            yield each.places
+            if not isinstance(each.rows, slice):
+                yield each.rows
+
 
 def slice_columns(slice_ids: Integers) -> SliceColumns:
     """Returns the columns of [rows, slices of a row], in which `NO_SLICE` stands for none."""
-    in_columns = np.ascontiguousarray(slice_ids.T, dtype=np.int64)
-    columns = [column for each in in_columns if (column := _column(each)) is not None]
+    columns = [
+        column
+        for position in range(slice_ids.shape[1])
+        if (column := _column(slice_ids[:, position], position)) is not None
+    ]
     complete = [each for each in columns if isinstance(each.rows, slice)]
     if not complete:
         return SliceColumns(counted=tuple(columns), implied=(), parents=())
@@ -91,7 +113,8 @@ def slice_columns(slice_ids: Integers) -> SliceColumns:
     )
 
 
-def _column(slice_ids: Integers) -> SliceColumn | None:
+def _column(slice_ids: Integers, position: int) -> SliceColumn | None:
+    slice_ids = np.ascontiguousarray(slice_ids, dtype=np.int64)
     rows: slice | Integers = slice(None)
     if slice_ids.size and slice_ids.min() == NO_SLICE:
         rows = np.flatnonzero(slice_ids != NO_SLICE)
@@ -99,7 +122,23 @@ def _column(slice_ids: Integers) -> SliceColumn | None:
     if not slice_ids.size:
         return None
     groups = group(slice_ids)
-    return SliceColumn(rows=rows, ids=groups.keys, places=groups.positions)
+    return SliceColumn(
+        rows=rows,
+        ids=groups.keys,
+        places=groups.positions.astype(_place_type(groups.keys.size)),
+        sizes=_sizes(groups),
+        position=position,
+    )
+
+
+def _place_type(num_slices: int) -> np.dtype[Any]:
+    return np.min_scalar_type(max(num_slices - 1, 0))
+
+
+def _sizes(groups: Groups) -> Integers:
+    if groups.keys.size == 1:
+        return np.array([groups.positions.size])
+    return np.bincount(groups.positions, minlength=groups.keys.size)
 
 
 def _parents(finest: SliceColumn, column: SliceColumn) -> Integers | None:
@@ -107,8 +146,58 @@ def _parents(finest: SliceColumn, column: SliceColumn) -> Integers | None:
     if not isinstance(column.rows, slice):
         return None
     parents = np.zeros(finest.ids.size, dtype=np.int64)
+    if column.ids.size == 1:
+        return parents
     for rows in (slice(_FEW_ROWS), slice(None)):
-        parents[finest.places[rows]] = column.places[rows]
         if (parents[finest.places[rows]] != column.places[rows]).any():
-            return None
+            parents[finest.places[rows]] = column.places[rows]
+            if (parents[finest.places[rows]] != column.places[rows]).any():
+                return None
     return parents
+
+
+def join_columns(many: Sequence[tuple[SliceColumns, int]]) -> Iterator[SliceColumn]:
+    """Yields the columns of rows that follow one another.
+
+    Args:
+        many: Columns of some rows each, and how many rows these are.
+    """
+    starts = accumulate((size for _, size in many), initial=0)
+    found: dict[int, list[tuple[int, SliceColumn]]] = {}
+    for start, (columns, _) in zip(starts, many, strict=False):
+        for each in columns:
+            found.setdefault(each.position, []).append((start, each))
+    num_rows = sum(size for _, size in many)
+    for position in sorted(found):
+        yield _joined(found[position], num_rows)
+
+
+def _joined(parts: Sequence[tuple[int, SliceColumn]], num_rows: int) -> SliceColumn:
+    """Returns one column; parts begin at some row of all `num_rows`."""
+    columns = [each for _, each in parts]
+    ids = np.unique(np.concatenate([each.ids for each in columns]))
+    sizes = np.zeros(ids.size, dtype=np.int64)
+    places = []
+    for each in columns:
+        of_ids = np.searchsorted(ids, each.ids)
+        sizes[of_ids] += each.sizes
+        if each.ids.size == ids.size:
+            places.append(each.places)
+        else:
+            places.append(of_ids.astype(_place_type(ids.size))[each.places])
+    rows: slice | Integers = slice(None)
+    if sizes.sum() < num_rows:
+        rows = np.concatenate([_rows(*each) for each in parts])
+    return SliceColumn(
+        rows=rows,
+        ids=ids,
+        places=np.concatenate(places),
+        sizes=sizes,
+        position=columns[0].position,
+    )
+
+
+def _rows(start: int, column: SliceColumn) -> Integers:
+    if isinstance(column.rows, slice):
+        return np.arange(start, start + column.places.size)
+    return column.rows + start

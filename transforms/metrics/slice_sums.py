@@ -11,6 +11,7 @@ from transforms.metrics.fixed_point import Words
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.grouping import group
 from transforms.metrics.key_layout import KeyLayout
+from transforms.metrics.narrow_numbers import narrowed
 from transforms.metrics.slice_columns import SliceColumn, SliceColumns
 from transforms.metrics.sum_table import SumTable
 
@@ -51,11 +52,9 @@ def sum_slices(
     for each in additions:
         for of_column in sums:
             of_column.add(each)
-    parts = [each.finish() for each in sums]
-    parts += [
-        _of_parents(parts[0], columns.counted[0], *implied)
-        for implied in zip(columns.implied, columns.parents, strict=True)
-    ]
+    implied = zip(columns.implied, columns.parents, strict=True)
+    parts = [sums[0].of_parents(*each) for each in implied]
+    parts += [each.finish() for each in sums]
     return FixedSums.merge([FixedSums.empty(layout, names), *parts])
 
 
@@ -72,29 +71,58 @@ class _ColumnSums:
     def add(self, added: Additions) -> None:
         """Adds what rows add."""
         rows, places = self._column.within(added.start, added.start + added.cells.size)
-        cells = places * self._layout.cells + added.cells[rows]
+        cells = np.multiply(places, self._layout.cells, dtype=np.int64)
+        cells += added.cells[rows]
         if self._tables is not None:
             _add(self._tables, cells, added.words, rows)
             return
         groups = group(cells)
         tables = _tables(self._names, groups.keys.size)
         _add(tables, groups.positions, added.words, rows)
-        self._parts.append(self._sums(tables, groups.keys))
+        places, cells = np.divmod(groups.keys, self._layout.cells)
+        keys = self._layout.keys_of_cells(self._column.ids[places], cells)
+        self._parts.append(_sums(self._layout, self._names, tables, keys))
+
+    def of_parents(self, column: SliceColumn, parents: Integers) -> FixedSums:
+        """Returns the sums over slices that are made of the column's.
+
+        Args:
+            column: The slices.
+            parents: For each of the column's slices, the place of the slice that it is part of.
+        """
+        if self._tables is None:
+            return self._of_sparse_parents(column, parents)
+        tables = [each.grouped(parents, column.ids.size) for each in self._tables]
+        return _sums(self._layout, self._names, tables, self._all_keys(column))
+
+    def _of_sparse_parents(self, column: SliceColumn, parents: Integers) -> FixedSums:
+        sums = self.finish()
+        slices, cells = np.divmod(sums.keys, self._layout.cells)
+        places = parents[np.searchsorted(self._column.ids, slices)]
+        keys = self._layout.keys_of_cells(column.ids[places], cells)
+        words = fixed_point.spread(sums.words)
+        return FixedSums.of_words(self._layout, self._names, keys, words)
 
     def finish(self) -> FixedSums:
         """Returns the sums."""
         if self._tables is not None:
             tables, self._tables = self._tables, None  # which take much memory
-            return self._sums(tables)
+            self._parts = [_sums(self._layout, self._names, tables, self._all_keys(self._column))]
         return FixedSums.merge([FixedSums.empty(self._layout, self._names), *self._parts])
 
-    def _sums(self, tables: list[SumTable], cells: Integers | None = None) -> FixedSums:
-        """Returns the sums of tables of some cells, or of all."""
-        used = np.flatnonzero(np.logical_or.reduce([each.is_used() for each in tables]))
-        words = fixed_point.stacked([each.words(used) for each in tables])
-        places, cells = np.divmod(used if cells is None else cells[used], self._layout.cells)
-        keys = self._layout.keys_of_cells(self._column.ids[places], cells)
-        return FixedSums.of_cells(self._layout, self._names, keys, words)
+    def _all_keys(self, column: SliceColumn) -> Integers:
+        slices = np.repeat(column.ids, self._layout.cells)
+        cells = np.tile(np.arange(self._layout.cells), column.ids.size)
+        return self._layout.keys_of_cells(slices, cells)
+
+
+def _sums(
+    layout: KeyLayout, names: tuple[str, ...], tables: list[SumTable], keys: Integers
+) -> FixedSums:
+    """Returns the sums of tables of the cells that `keys` name, in ascending order."""
+    used: Integers = np.flatnonzero(np.logical_or.reduce([each.is_used() for each in tables]))
+    columns = tuple(narrowed(each.words(used)) for each in tables)
+    return FixedSums(layout=layout, names=names, keys=keys[used], columns=columns)
 
 
 def _tables(names: tuple[str, ...], num_cells: int) -> list[SumTable]:
@@ -106,14 +134,3 @@ def _add(
 ) -> None:
     for table, of_name in zip(tables, words, strict=True):
         table.add(cells, of_name, rows)
-
-
-def _of_parents(
-    sums: FixedSums, finest: SliceColumn, column: SliceColumn, parents: Integers
-) -> FixedSums:
-    """Returns the sums of slices that are made of others."""
-    slices, cells = np.divmod(sums.keys, sums.layout.cells)
-    places = parents[np.searchsorted(finest.ids, slices)]
-    keys = sums.layout.keys_of_cells(column.ids[places], cells)
-    words = fixed_point.spread(sums.words)
-    return FixedSums.of_words(sums.layout, sums.names, keys, words)

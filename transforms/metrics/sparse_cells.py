@@ -6,7 +6,7 @@ coordinates are packed into one key of 64 bits.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from transforms.metrics import state
 from transforms.metrics.array_types import Booleans, Integers
 from transforms.metrics.float_bins import Bits
-from transforms.metrics.grouping import run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 
 Keys = NDArray[Any]
@@ -49,13 +48,30 @@ class SparseCells:
         cells = (self.numbers, self.places, self.amounts)
         return (self.groups, self.is_binned, self.offsets, *cells)
 
-    def of_group(self, group: int) -> tuple[slice, bool]:
-        """Returns where the cells of a group are, and whether it is binned."""
-        where = int(np.searchsorted(self.groups, group))
-        if where == self.groups.size or self.groups[where] != group:
-            return slice(0, 0), False
-        found = slice(int(self.offsets[where]), int(self.offsets[where + 1]))
-        return found, bool(self.is_binned[where])
+    def of_groups(self, groups: Integers) -> "GroupCells":
+        """Returns where the cells of groups are; a group without any has none."""
+        if not self.groups.size:
+            none = np.zeros(groups.size, dtype=np.int64)
+            return GroupCells(none, none, none.astype(bool))
+        where = np.minimum(np.searchsorted(self.groups, groups), self.groups.size - 1)
+        is_held = self.groups[where] == groups
+        starts = self.offsets[where]
+        sizes = np.where(is_held, self.offsets[where + 1] - starts, 0)
+        return GroupCells(starts, sizes, self.is_binned[where] & is_held)
+
+
+class GroupCells(NamedTuple):
+    """Where the cells of some groups are.
+
+    Attributes:
+        starts: Of the ranges of cells.
+        sizes: Of the ranges.
+        is_binned: Whether their numbers are bins.
+    """
+
+    starts: Integers
+    sizes: Integers
+    is_binned: Booleans
 
 
 def cells_of_keys(
@@ -78,15 +94,15 @@ def cells_of_keys(
         number_bits: Bits that the keys leave for a number.
     """
     kind, place_bits = keys.dtype.type, options.place_bits
-    ranks = keys >> kind(number_bits + place_bits)
-    starts = run_starts(ranks)
-    used = ranks[starts].astype(np.int64)
+    firsts = np.arange(groups.size).astype(kind) << kind(number_bits + place_bits)
+    offsets = np.append(np.searchsorted(keys, firsts), keys.size)
+    used = np.flatnonzero(np.diff(offsets))
     numbers = keys >> kind(place_bits)
     numbers &= kind((1 << number_bits) - 1)
     return SparseCells(
         groups=groups[used],
         is_binned=is_binned[used],
-        offsets=np.r_[starts, keys.size],
+        offsets=np.append(offsets[used], keys.size),
         numbers=numbers.astype(np.uint32, copy=False),
         places=(keys & kind((1 << place_bits) - 1)).astype(options.place_type),
         amounts=_narrowed(amounts) if amounts.ndim == 1 else amounts,

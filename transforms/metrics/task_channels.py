@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from transforms.metrics import row_values
-from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.array_types import Floats, Labels
 from transforms.metrics.channels import Channels
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.evaluation_options import EvaluationOptions, Task
@@ -50,7 +50,7 @@ def _channels(
     numbers: Callable[[EvaluationBatch], Floats],
     scale: Scale,
     *,
-    labels: Callable[[EvaluationBatch], Integers] | None = None,
+    labels: Callable[[EvaluationBatch], Labels] | None = None,
 ) -> Channels:
     held = HistogramOptions(
         scale=scale,
@@ -75,21 +75,21 @@ def _channels(
     )
 
 
-def _no_labels(batch: EvaluationBatch, distributions: int) -> Integers:
-    return np.zeros((distributions, batch.num_rows), dtype=np.int64)
+def _no_labels(batch: EvaluationBatch, distributions: int) -> Labels:
+    return np.zeros((distributions, batch.num_rows), dtype=np.uint8)
 
 
-def _binary_labels(batch: EvaluationBatch) -> Integers:
+def _binary_labels(batch: EvaluationBatch) -> Labels:
     if batch.labels is None:
         return _no_labels(batch, 1)
-    return batch.labels.astype(np.int64)[None]
+    return batch.labels.astype(np.uint8)[None]
 
 
-def _class_labels(batch: EvaluationBatch) -> Integers:
+def _class_labels(batch: EvaluationBatch) -> Labels:
     classes = batch.predictions.shape[2]
     if batch.labels is None:
         return _no_labels(batch, classes)
-    return (batch.labels == np.arange(classes)[:, None]).astype(np.int64)
+    return (batch.labels == np.arange(classes)[:, None]).view(np.uint8)
 
 
 def _only_score(batch: EvaluationBatch) -> Floats:

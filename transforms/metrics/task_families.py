@@ -10,6 +10,7 @@ from transforms.metrics.array_types import Floats
 from transforms.metrics.calibration_bins import CalibrationBins
 from transforms.metrics.channels import Quantiles, ScoreDrift
 from transforms.metrics.class_matrix import ClassMatrix
+from transforms.metrics.columnar_family import ColumnarFamily
 from transforms.metrics.decisions import (
     AGREEMENT_TABLES,
     BINARY_TABLES,
@@ -27,6 +28,7 @@ from transforms.metrics.row_means import MeanFunction, RowMeans, RowMetric
 from transforms.metrics.score_ranking import ScoreRanking
 from transforms.metrics.task_channels import difference_channels, error_channels, score_channels
 from transforms.metrics.top_rows import MOST_DIFFERENT, MostDifferent
+from transforms.metrics.transitions import Transitions
 
 
 def create_evaluation(options: EvaluationOptions) -> Evaluation:
@@ -49,9 +51,9 @@ def create_evaluation(options: EvaluationOptions) -> Evaluation:
     return Evaluation(checks=checks, families=tuple(families))
 
 
-def _of_predictions(options: EvaluationOptions) -> list[MetricFamily]:
-    """Returns what needs no labels: drift, differences, the most different rows."""
-    return [
+def _of_predictions(options: EvaluationOptions) -> list[MetricFamily | ColumnarFamily]:
+    """Returns what needs no labels: drift, differences, changes of class, the most different rows."""
+    families: list[MetricFamily | ColumnarFamily] = [
         ScoreDrift(scores=score_channels(options)),
         Quantiles(
             numbers=difference_channels(options),
@@ -62,6 +64,11 @@ def _of_predictions(options: EvaluationOptions) -> list[MetricFamily]:
         MostDifferent(name=MOST_DIFFERENT, max_rows=options.max_top_rows),
         row_means(options),
     ]
+    if options.task is Task.MULTICLASS:
+        families.append(
+            Transitions(num_versions=options.num_versions, num_classes=options.num_classes)
+        )
+    return families
 
 
 def row_means(options: EvaluationOptions) -> RowMeans:
@@ -82,7 +89,7 @@ def row_means(options: EvaluationOptions) -> RowMeans:
     )
 
 
-def _binary(options: EvaluationOptions) -> list[MetricFamily]:
+def _binary(options: EvaluationOptions) -> list[MetricFamily | ColumnarFamily]:
     return [
         Decisions(
             name="decisions",
@@ -99,7 +106,7 @@ def _binary(options: EvaluationOptions) -> list[MetricFamily]:
     ]
 
 
-def _multiclass(options: EvaluationOptions) -> list[MetricFamily]:
+def _multiclass(options: EvaluationOptions) -> list[MetricFamily | ColumnarFamily]:
     return [
         Decisions(
             name="agreement",
@@ -122,7 +129,7 @@ def _multiclass(options: EvaluationOptions) -> list[MetricFamily]:
     ]
 
 
-def _regression(options: EvaluationOptions) -> list[MetricFamily]:
+def _regression(options: EvaluationOptions) -> list[MetricFamily | ColumnarFamily]:
     return [
         Quantiles(
             numbers=error_channels(options),
@@ -159,8 +166,8 @@ def _regression_means(options: EvaluationOptions) -> _Means:
         RowMetric("mae", row_values.absolute_error),
         RowMetric("mse", row_values.squared_error),
         RowMetric("mape", row_values.absolute_percentage_error),
-        RowMetric("centred_label", centred, is_reported=False),
-        RowMetric("squared_centred_label", squared, is_reported=False),
+        RowMetric("centred_label", centred, is_reported=False, is_of_row=True),
+        RowMetric("squared_centred_label", squared, is_reported=False, is_of_row=True),
     )
     return metrics, _REGRESSION_FUNCTIONS
 
@@ -211,7 +218,7 @@ _PREDICTION_MEANS = {
 _BINARY_MEANS = (
     RowMetric("log_loss", row_values.log_loss),
     RowMetric("brier", row_values.squared_error),
-    RowMetric("label", row_values.label, is_reported=False),
+    RowMetric("label", row_values.label, is_reported=False, is_of_row=True),
 )
 _CALIBRATION_RATIO = MeanFunction(
     "calibration_ratio", lambda means: ratio(means["mean_prediction"], means["label"])

@@ -13,8 +13,9 @@ from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.float_bins import Bits
 from transforms.metrics.grouping import run_starts
-from transforms.metrics.metric_family import MetricValue, States
-from transforms.metrics.slice_columns import SliceColumn
+from transforms.metrics.metric_column import MetricColumn
+from transforms.metrics.metric_family import States
+from transforms.metrics.slice_columns import Places, SliceColumn
 
 _SCHEMA = pa.schema(
     [
@@ -29,6 +30,7 @@ _SCHEMA = pa.schema(
 )
 # So many rows tell how large the largest differences of a slice are about.
 _FEW_ROWS = 1 << 15
+_NO_DIFFERENCE = float_bins.to_ordered_bits(np.zeros(1))[0]
 # The name of the state.
 MOST_DIFFERENT = "most_different"
 # Every column takes part, so equal rows are interchangeable and the order is one.
@@ -108,69 +110,86 @@ class MostDifferent:
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the rows of a batch that differ most."""
-        found = [
-            _table(batch, column, version, self.max_rows)
-            for column in batch.slices
-            for version in range(1, batch.num_versions)
-        ]
+        found = []
+        for version in range(1, batch.num_versions):
+            sizes = _ordered_differences(batch, version)
+            chosen = [(column, self._chosen(column, sizes)) for column in batch.slices]
+            found += [_table(batch, version, *each) for each in chosen]
         everything = pa.concat_tables([_SCHEMA.empty_table(), *found])
         return {self.name: TopRows.of_rows(self.max_rows, everything)}
 
-    def finalise(
+    def _chosen(self, column: SliceColumn, sizes: Bits) -> Integers:
+        """Returns which rows of a column have the largest sizes, and all that tie with the last.
+
+        Some rows tell how large a size must be at least; few of the others are as large.
+        """
+        of_column = sizes[column.rows]
+        few = slice(_FEW_ROWS)
+        least = np.maximum(
+            _least(column.places[few], of_column[few], self.max_rows, column.ids.size),
+            _NO_DIFFERENCE + 1,
+        )
+        rows = np.concatenate(
+            [
+                start + np.flatnonzero(of_column[start:][few] >= _of_places(least, places))
+                for start in range(0, max(1, of_column.size), _FEW_ROWS)
+                for places in [column.places[start:][few]]
+            ]
+        )
+        groups, large = column.places[rows], of_column[rows]
+        least = _least(groups, large, self.max_rows, column.ids.size)
+        return rows[large >= least[groups]]
+
+    def finalise_slices(
         self,
         states: Mapping[str, Any],  # noqa: ARG002 - part of the protocol
-        slice_id: int,  # noqa: ARG002 - part of the protocol
-    ) -> Iterator[MetricValue]:
+        slice_ids: Integers,  # noqa: ARG002 - part of the protocol
+    ) -> Iterator[MetricColumn]:
         """Yields nothing: the rows are the result."""
         return iter(())
 
 
-def _table(batch: EvaluationBatch, column: SliceColumn, version: int, max_rows: int) -> pa.Table:
-    """Returns the most different rows of a version in the slices of a column, and a few more."""
-    differences = absolute_differences(batch, version)[column.rows]
-    chosen = _most_different(column.places, differences, max_rows)
+def _ordered_differences(batch: EvaluationBatch, version: int) -> Bits:
+    found = np.empty(batch.num_rows, dtype=np.uint32)
+    for start, chunk in batch.chunks():
+        differences = absolute_differences(chunk, version)
+        found[start : start + chunk.num_rows] = float_bins.to_ordered_bits(differences)
+    return found
+
+
+def _table(batch: EvaluationBatch, version: int, column: SliceColumn, chosen: Integers) -> pa.Table:
+    """Returns the chosen rows of a column."""
     rows = chosen if isinstance(column.rows, slice) else column.rows[chosen]
-    keys, labels = batch.example_keys, batch.labels
+    of_rows = batch.at(rows)
+    keys, labels = of_rows.example_keys, of_rows.labels
     columns = [
         column.ids[column.places[chosen]],
         np.full(rows.size, version),
-        differences[chosen],
-        pa.nulls(rows.size, pa.string()) if keys is None else _text(keys, rows),
-        np.full(rows.size, np.nan) if labels is None else labels[rows].astype(np.float64),
-        headline_numbers(batch.predictions[0, rows]),
-        headline_numbers(batch.predictions[version, rows]),
+        absolute_differences(of_rows, version),
+        pa.nulls(rows.size, pa.string()) if keys is None else keys.cast(pa.string()),
+        np.full(rows.size, np.nan) if labels is None else labels.astype(np.float64),
+        headline_numbers(of_rows.predictions[0]),
+        headline_numbers(of_rows.predictions[version]),
     ]
     return pa.table(columns, schema=_SCHEMA)
 
 
-def _text(keys: pa.Array, rows: Integers) -> pa.Array:
-    return keys.take(pa.array(rows)).cast(pa.string())
+def _of_places(least: Bits, places: Places) -> Bits:
+    """Returns what each row must have; the one number there is, where there is but one."""
+    return least if least.size == 1 else np.take(least, places.astype(np.intp))
 
 
-def _most_different(groups: Integers, differences: Floats, max_rows: int) -> Integers:
-    """Returns the rows with the largest differences of each group, and all that tie with the last.
-
-    Some rows tell how large a difference must be at least; few of the others are as large.
-    """
-    sizes = float_bins.to_ordered_bits(differences)
-    is_large = differences > 0
-    if groups.size > _FEW_ROWS:
-        is_large &= sizes >= _least(groups[:_FEW_ROWS], sizes[:_FEW_ROWS], max_rows, groups)
-    rows = np.flatnonzero(is_large)
-    return rows[sizes[rows] >= _least(groups[rows], sizes[rows], max_rows, groups[rows])]
-
-
-def _least(groups: Integers, sizes: Bits, max_rows: int, asked: Integers) -> Bits:
-    """Returns the least of the `max_rows` largest sizes in groups; 0 where there are fewer."""
+def _least(groups: Places, sizes: Bits, max_rows: int, num_groups: int) -> Bits:
+    """Returns the least of the `max_rows` largest sizes of each group; 0 where there are fewer."""
     keys = groups.astype(np.uint64) << np.uint64(32) | ~sizes
     keys.sort()
     in_order = (keys >> np.uint64(32)).astype(np.int64)
     starts = run_starts(in_order)
     lasts = starts + max_rows - 1
     is_full = lasts < np.append(starts[1:], keys.size)
-    found = np.zeros(int(asked.max(initial=0)) + 1, dtype=np.uint32)
+    found = np.zeros(num_groups, dtype=np.uint32)
     found[in_order[starts[is_full]]] = ~keys[lasts[is_full]].astype(np.uint32)
-    return found[asked]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from typing_extensions import override
 
 from servable_core.batching.device_lanes import SharedDeviceLanes
 from servable_core.errors import InvalidArgumentError
+from servable_core.servables.saved_model.composite_tensors import to_parts
 from servable_core.servables.saved_model.devices import check_devices, resolve_devices
 from servable_core.servables.saved_model.model_errors import call_error, load_error
 from servable_core.servables.saved_model.options import SavedModelOptions
@@ -77,8 +77,9 @@ class SavedModelBundle(Predictor):
     @override
     def predict(
         self, signature_name: str, inputs: Mapping[str, Any], output_names: Sequence[str]
-    ) -> dict[str, np.ndarray]:
-        find_signature(self._signatures, signature_name, self._model)
+    ) -> dict[str, Any]:
+        signature = find_signature(self._signatures, signature_name, self._model)
+        inputs = to_parts(signature, inputs)
         with self._lanes.acquired() as lane:
             try:
                 return self._replicas[lane].run(signature_name, inputs, output_names)

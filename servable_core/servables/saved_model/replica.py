@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
-
+from servable_core.servables.saved_model.composite_tensors import to_array
 from servable_core.servables.saved_model.structure import SERVE_TAG
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 
@@ -41,15 +40,15 @@ class Replica:
 
     def run(
         self, signature_name: str, inputs: Mapping[str, Any], output_names: Sequence[str]
-    ) -> dict[str, np.ndarray]:
-        """Runs one batch and fetches these outputs.
+    ) -> dict[str, Any]:
+        """Runs one batch and fetches these outputs: arrays, or `RaggedArray`s of ragged ones.
 
         Raises:
             tf.errors.OpError: TensorFlow, or the model, fails.
             MemoryError: The inputs or the outputs have no room.
         """
         outputs = self.call(signature_name, inputs)
-        return {name: _to_numpy(outputs[name]) for name in output_names}
+        return {name: to_array(outputs[name]) for name in output_names}
 
     def call(self, signature_name: str, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Runs one batch; the outputs, tensors, are still on the device."""
@@ -82,10 +81,3 @@ def _compiled(function: Any) -> Any:
     _, inputs = function.structured_input_signature
     compiled = import_tensorflow().function(call, jit_compile=True, autograph=False)
     return compiled.get_concrete_function(**inputs)
-
-
-def _to_numpy(tensor: Any) -> np.ndarray:
-    array: np.ndarray = tensor.numpy()
-    if array.dtype.name == "bfloat16":  # Arrow has no such type; float32 holds every value of it
-        return array.astype(np.float32)
-    return array

@@ -5,9 +5,10 @@ from typing import Any
 
 from servable_core.errors import DataLossError, NotFoundError
 from servable_core.runtime.file_system import FileInfo, FileSystem
+from servable_core.servables.saved_model.signature_specs import signature_spec
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from servable_core.servables.saved_model.variables_index import required_sizes
-from servable_core.servables.signature import SignatureSpec, TensorSpec
+from servable_core.servables.signature import SignatureSpec
 
 GRAPH_FILE = "saved_model.pb"
 SERVE_TAG = "serve"
@@ -33,11 +34,13 @@ def read_signatures(
     """
     graph = read_serving_graph(path, files, file_system)
     _check_variables(path, files, file_system, needs_variables=_uses_variables(graph))
-    return {
-        name: _signature_spec(name, signature)
-        for name, signature in sorted(graph.signature_def.items())
-        if not name.startswith(_INTERNAL_PREFIX)
-    }
+    names = [name for name in sorted(graph.signature_def) if not name.startswith(_INTERNAL_PREFIX)]
+    try:
+        return {name: signature_spec(name, graph, graph.signature_def[name]) for name in names}
+    except (TypeError, ValueError) as error:  # a type that there is not, or one of other content
+        raise DataLossError(
+            f"{path}/{GRAPH_FILE} is corrupt: its signatures do not parse; copy or export the version again"
+        ) from error
 
 
 def relative_paths(path: str, files: Iterable[FileInfo]) -> dict[str, FileInfo]:
@@ -112,24 +115,3 @@ def _check_variables(
             raise DataLossError(
                 f"{path}/{name} is truncated: it holds {by_name[name].size_bytes} bytes, its variables need {size_bytes}; copy the version again"
             )
-
-
-def _signature_spec(name: str, signature: Any) -> SignatureSpec:
-    return SignatureSpec(
-        name=name,
-        inputs=tuple(_tensor_spec(key, info) for key, info in sorted(signature.inputs.items())),
-        outputs=tuple(_tensor_spec(key, info) for key, info in sorted(signature.outputs.items())),
-    )
-
-
-def _tensor_spec(name: str, info: Any) -> TensorSpec:
-    tf = import_tensorflow()
-    if info.WhichOneof("encoding") not in ("name", None):
-        return TensorSpec(name=name, dtype="composite", shape=None)
-    shape = info.tensor_shape
-    sizes = None if shape.unknown_rank else tuple(_size(dim.size) for dim in shape.dim)
-    return TensorSpec(name=name, dtype=tf.dtypes.as_dtype(info.dtype).name, shape=sizes)
-
-
-def _size(size: int) -> int | None:
-    return None if size < 0 else size

@@ -2,7 +2,10 @@
 
 import logging
 import os
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +14,8 @@ from servable_core.runtime.collection_pause import collection_paused
 from servable_core.runtime.stderr_capture import captured_stderr
 
 _logger = logging.getLogger(__name__)
+_KERAS = "keras.src.optimizers"  # the one module that TensorFlow imports of it
+
 _lock = threading.Lock()
 _tensorflow: Any = None  # Guarded by _lock.
 
@@ -41,13 +46,31 @@ def import_tensorflow() -> Any:
     with _lock:
         if _tensorflow is None:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            with captured_stderr(), collection_paused():
+            with captured_stderr(), collection_paused(), keras_deferred():
                 import tensorflow as tf
 
                 tf.get_logger().setLevel(logging.ERROR)
                 let_gpu_memory_grow(tf)  # its probing of GPUs is noisy, too
             _tensorflow = tf
         return _tensorflow
+
+
+@contextmanager
+def keras_deferred() -> Iterator[None]:
+    """Keeps TensorFlow from importing Keras during the body; later `tf.keras` and `keras` import it.
+
+    It takes a second or more, with pandas, scikit-learn and Matplotlib where they are installed. TensorFlow
+    imports it to register what SavedModels refer to, which Keras 2 did (as `tf_keras` it is imported
+    as ever) and Keras 3 does not. To have no Keras is fine with TensorFlow.
+    """
+    if _KERAS in sys.modules:
+        yield
+        return
+    sys.modules[_KERAS] = None  # type: ignore[assignment]  # Python's own way to refuse an import
+    try:
+        yield
+    finally:
+        del sys.modules[_KERAS]
 
 
 def let_gpu_memory_grow(tf: Any) -> None:

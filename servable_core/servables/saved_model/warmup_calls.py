@@ -90,7 +90,7 @@ class WarmupCalls:
 
     def _examples_input(self, signature_name: str) -> str:
         inputs = self._find(signature_name).inputs
-        if len(inputs) != 1 or inputs[0].dtype != "string":
+        if len(inputs) != 1 or inputs[0].dtype != "string" or not inputs[0].is_dense:
             raise InvalidArgumentError(
                 f"Examples need a signature with one input, of strings; {signature_name!r} takes {_listed(map(str, inputs))}"
             )
@@ -115,8 +115,8 @@ class WarmupCalls:
 
     def _check(self, call: WarmupCall) -> None:
         spec = self._find(call.signature_name)
-        expected = {each.name for each in spec.inputs}
-        if call.inputs.keys() != expected:
+        expected = {part.name for each in spec.inputs for part in each.parts or (each,)}
+        if call.inputs.keys() not in (expected, {each.name for each in spec.inputs}):
             raise InvalidArgumentError(
                 f"signature {spec.name!r} takes {_listed(expected)}, got {_listed(call.inputs)}"
             )

@@ -14,7 +14,14 @@ from transforms.evaluation.verdict import (
     Status,
     Verdict,
 )
-from transforms.metrics import EvaluationOptions, Task, create_evaluation, curves_of, top_rows
+from transforms.metrics import (
+    EvaluationOptions,
+    Task,
+    create_evaluation,
+    curves_of,
+    top_rows,
+    transitions,
+)
 
 HOSTILE = "<script>alert(1)</script>"
 _FACTS = {
@@ -45,6 +52,7 @@ def content_of(task, predictions, labels, slices, versions, *, verdict=None, **o
         verdict=verdict,
         curves={versions[i]: curves_of(options, states, 0, i) for i in indices},
         top_rows={versions[i]: top_rows(states, 0, i) for i in indices if i},
+        transitions={versions[i]: transitions(states, 0, i) for i in indices if i},
         facts=_FACTS,
     )
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -295,17 +296,38 @@ def test_a_loader_that_tries_to_end_the_process_is_a_failed_load(total: int | No
         assert manager.states() == []
 
 
-def test_an_interrupted_request_leaves_nothing_behind() -> None:
+@pytest.fixture(name="interrupt")
+def _interrupt() -> Iterator[Callable[[], None]]:
+    """Gives what interrupts the thread of the test, once however often it is called."""
+    interrupted = threading.Event()
+
+    def handle(*_args: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    def interrupt() -> None:
+        # Sent to the thread itself, or it would not wake from its wait.
+        signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
+
+    former = signal.signal(signal.SIGINT, handle)
+    yield interrupt
+    signal.signal(signal.SIGINT, former)
+
+
+def test_an_interrupted_request_leaves_nothing_behind(interrupt: Callable[[], None]) -> None:
     """Its load is cancelled, and the servable can be asked for again."""
 
     class Interrupting(threading.Event):
-        """A gate that interrupts the thread of this test."""
+        """A gate that interrupts the thread of this test while it is closed."""
 
         @override
         def wait(self, timeout: float | None = None) -> bool:
-            if not self.is_set():
-                # Sent to the thread itself, or it would not wake from its wait.
-                signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
+            for _ in range(1000):  # one that comes right before the thread begins to wait is lost
+                if self.is_set():
+                    break
+                interrupt()
+                super().wait(0.02)
             return super().wait(timeout)
 
     gate = Interrupting()

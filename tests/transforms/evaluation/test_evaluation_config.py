@@ -92,3 +92,8 @@ def test_what_is_wrong_is_told_with_the_file(tmp_path, text, words):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(InvalidArgumentError, match="there is no such file"):
         read_evaluation_config(str(tmp_path / "none.yaml"))
+
+
+def test_a_directory_is_no_file(tmp_path):
+    with pytest.raises(InvalidArgumentError, match="is a directory; expected a YAML file"):
+        read_evaluation_config(str(tmp_path))

@@ -75,38 +75,40 @@ def test_equal_results_give_equal_bytes(results, tmp_path):
 
 
 def test_metrics_are_read_back(results, tmp_path):
-    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a")
-    found = read_metrics(str(tmp_path), results.slices, "5a")
+    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a", formulas_sha256="f0")
+    found = read_metrics(str(tmp_path), results.slices, "5a", "f0")
     by_slice = sorted(results.metrics, key=lambda each: len(each.slice))
     assert [repr(each) for each in found] == [repr(each) for each in by_slice]  # NaN is not itself
 
 
 def test_metrics_of_other_states_are_not_read(results, tmp_path):
-    assert read_metrics(str(tmp_path), results.slices, "5a") is None
-    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a")
-    assert read_metrics(str(tmp_path), results.slices, "5b") is None
+    assert read_metrics(str(tmp_path), results.slices, "5a", "f0") is None
+    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a", formulas_sha256="f0")
+    assert read_metrics(str(tmp_path), results.slices, "5b", "f0") is None
+    assert read_metrics(str(tmp_path), results.slices, "5a", "f0") is not None
+    assert read_metrics(str(tmp_path), results.slices, "5a", "f1") is None  # another release
     table = tmp_path / "metrics.parquet"
     table.write_bytes(table.read_bytes()[:-9])
-    assert read_metrics(str(tmp_path), results.slices, "5a") is None
+    assert read_metrics(str(tmp_path), results.slices, "5a", "f0") is None
 
 
 def test_metrics_of_states_that_are_not_in_files_are_not_read(results, tmp_path):
     write_metrics(results, str(tmp_path), 0.95)
-    assert read_metrics(str(tmp_path), results.slices, "") is None
+    assert read_metrics(str(tmp_path), results.slices, "", "f0") is None
 
 
 def test_damaged_metrics_are_not_read(results, tmp_path):
     """Else a gate would judge by them."""
-    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a")
+    write_metrics(results, str(tmp_path), 0.95, states_sha256="5a", formulas_sha256="f0")
     table = tmp_path / "metrics.parquet"
     content = table.read_bytes()
-    whole = repr(list(read_metrics(str(tmp_path), results.slices, "5a")))
+    whole = repr(list(read_metrics(str(tmp_path), results.slices, "5a", "f0")))
     num_refused = 0
     for place in range(0, len(content), 23):
         damaged = bytearray(content)
         damaged[place] ^= 0x10
         table.write_bytes(damaged)
-        found = read_metrics(str(tmp_path), results.slices, "5a")
+        found = read_metrics(str(tmp_path), results.slices, "5a", "f0")
         num_refused += found is None
         assert found is None or repr(list(found)) == whole
     assert num_refused > 50

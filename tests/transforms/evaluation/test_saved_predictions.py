@@ -193,8 +193,37 @@ class TestMatching:
         _save(tmp_path, 1, [1, 3, 3])
         _save(tmp_path, 2, [3, 1, 2])
         saved = plan_saved([str(tmp_path)], example_key="id")
-        with pytest.raises(InvalidArgumentError, match="the baseline: key 3 comes twice"):
+        with pytest.raises(InvalidArgumentError, match="version 1: key 3 comes twice"):
             list(read_saved(0, saved, [], ["p"]))
+
+    def test_a_key_in_two_files_of_the_baseline(self, tmp_path):
+        """Nor do rows of several files get the prediction of one."""
+        _save(tmp_path, 1, [1, 3, 3, 2], num_parts=2)
+        _save(tmp_path, 2, [3, 2, 1])
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        with pytest.raises(
+            InvalidArgumentError,
+            match=r"version 1: key 3 comes twice \(row 1 of .*part-00000.* and row 0 of .*part-00001",
+        ):
+            list(read_saved(0, saved, [], ["p"]))
+
+    def test_keys_of_one_hash_in_the_baseline(self, tmp_path, monkeypatch):
+        """Equal hashes alone are no key that comes twice."""
+        _hash_to_few_bits(monkeypatch, 0)
+        _save(tmp_path, 1, [1, 3, 2], num_parts=2)
+        _save(tmp_path, 2, [3, 2, 1], scale=2)
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        assert _predictions(saved) == {1: [1, 2], 2: [2, 4], 3: [3, 6]}
+
+    def test_a_key_twice_where_rows_are_in_one_order(self, tmp_path):
+        """Rows of the same files in the same order go together by their places."""
+        for version in (1, 2):
+            _save(tmp_path, version, [1, 3, 3], num_parts=3, scale=version)
+        saved = plan_saved([str(tmp_path)], example_key="id")
+        rows = [
+            each for unit in saved.units for each in rows_of(read_saved(unit, saved, [], ["p"]))
+        ]
+        assert [[each["p"] for each in outputs] for _, *outputs in rows] == [[1, 2], [3, 6], [3, 6]]
 
     def test_numbers_and_texts(self, tmp_path):
         """A key that is a number in one version and a text in another is told, not left unmatched."""

@@ -1,5 +1,6 @@
 import gzip
 import json
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -212,7 +213,7 @@ class TestBadLines:
         assert [each.source_row for each in bad] == [1, 3, 4]
         assert [each.record for each in bad] == [b'{"a": 1', b'{"a": "x"}', b'{"a": 4} {"a": 4}']
         assert bad[0].byte_offset == 9
-        assert bad[1].message == "Column(/a) changed from number to string"
+        assert bad[1].message == "key 'a' is a string, where its column has int64"
         assert "one whole JSON object" in bad[2].message
         assert {each.stage for each in bad} == {Stage.PARSE}
 
@@ -234,6 +235,41 @@ class TestBadLines:
         """Pretty-printed JSON is refused, although Arrow would read it: rows are lines."""
         _, numbers, bad = _rows(write('{\n"a": 1\n}\n'), _schema(a=_INT), on_error="dead_letter")
         assert (numbers, [each.source_row for each in bad]) == ([], [0, 1, 2])
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b'{"a": 0} {"a": 1}\n{"a":\n2}\n{"a": 3}\n',
+            b'{"a": 0} {"o":\n{"a": 1}}\n{"a": 2}{"a": 2}\r\n{"o": [\n{}]}\n{"a": 5}\n',
+        ],
+    )
+    def test_as_many_objects_as_lines(self, write, content):
+        """Two objects on a line, and one on two: their number alone does not make lines rows."""
+        path = write(content)
+        rows, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert [each["a"] for each in rows] == numbers == [len(content.splitlines()) - 1]
+        assert [each.source_row for each in bad] == list(range(numbers[0]))
+
+    def test_every_other_line(self, write):
+        """Where many lines are bad, Arrow parses each good one a few times, and the bad ones never."""
+        path = write('{"a": 1}\n{"a": "x"}\n{"a": 1\n' * 5000)
+        with mock.patch.object(json_lines, "_parse", wraps=json_lines._parse) as parse:
+            rows, _, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert (len(rows), len(bad), parse.call_count) == (5000, 10_000, 2)
+
+    def test_types_of_many_lines_that_differ(self, write):
+        """The types of most lines are found in a few attempts."""
+        lines = ['{"a": 1}', '{"a": "x", "b": 1}', '{"a": 2.5}', '{"a": [1], "c": true}', "?"]
+        path = write("".join(f"{each}\n" for each in lines) * 2000)
+        with mock.patch.object(json_lines, "_parse", wraps=json_lines._parse) as parse:
+            schema = read_schema(path)
+        assert schema.equals(_schema(a=_FLOAT, b=_INT, c=pa.bool_()))
+        assert parse.call_count < 10
+
+    def test_types_of_lines_that_only_look_alike(self, write):
+        """What Arrow refuses of such lines decides nothing."""
+        path = write('{"a": 1}\n{"a": 1, "a": 2}\n' * 300)
+        assert read_schema(path).equals(_schema(a=_INT))
 
 
 def test_compressed_files_are_not_cut(write):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servable_core.errors import DataLossError
-from transforms.formats import parquet
+from transforms.byte_budget import ByteBudget
+from transforms.formats import held_batches
 from transforms.formats.parquet import (
     DamagedGroup,
     read_footer,
@@ -175,6 +176,19 @@ class TestCorruption:
             list(read_rows(str(path), 0, 1, ["x"], 100))
 
 
+class CountingBudget(ByteBudget):
+    """A budget that remembers the most that all had together."""
+
+    def __init__(self, max_bytes):
+        super().__init__(max_bytes)
+        self.most_bytes = 0
+
+    def try_acquire(self, holder, num_bytes):
+        is_granted = super().try_acquire(holder, num_bytes)
+        self.most_bytes = max(self.most_bytes, self.held_bytes)
+        return is_granted
+
+
 class TestDamagedGroups:
     """Five row groups of twenty rows; damage to one of them."""
 
@@ -264,13 +278,42 @@ class TestDamagedGroups:
 
     def test_a_group_that_is_too_large_to_hold(self, write, monkeypatch):
         """It is decoded once to see whether it can be, and once more for its rows."""
-        monkeypatch.setattr(parquet, "_MAX_HELD_BYTES", 100)
+        monkeypatch.setattr(held_batches, "MAX_HELD_BYTES", 100)
         path = write()
         assert self._read(path) == (list(range(100)), [])
         self._damage(path, 1, 0)
         ids, damaged = self._read(path)
         assert len(ids) == 80
         assert [each.index for each in damaged] == [1]
+
+    @pytest.mark.parametrize("max_bytes", [0, 100, 330, 1000])
+    def test_what_is_held_is_counted(self, write, max_bytes):
+        """Rows that wait are within the bytes in flight, and decoded again where these are used up."""
+        path = write()
+        self._damage(path, 1, 0, 100)
+        budget = CountingBudget(max_bytes)
+        budget.acquire("other", 20)
+        groups = read_good_groups(str(path), 0, 5, ["id", "x"], 7, budget=budget)
+        ids = []
+        for each in groups:
+            if isinstance(each, DamagedGroup):
+                assert budget.held_bytes == 20
+            else:
+                ids += each.column("id").to_pylist()
+        assert ids == [*range(20), *range(40, 100)]
+        assert budget.held_bytes == 20
+        assert budget.most_bytes <= max(20, max_bytes)
+        # 20 rows of 16 bytes are held together, or none are once there is no room for more.
+        assert (budget.most_bytes >= 340) == (max_bytes == 1000)
+
+    def test_nothing_stays_counted(self, write):
+        """Also when nobody wants the rest."""
+        budget = CountingBudget(1000)
+        groups = read_good_groups(str(write()), 0, 5, ["id"], 7, budget=budget)
+        next(groups)
+        assert 13 * 8 <= budget.held_bytes < 20 * 8  # all but the rows that are out
+        groups.close()
+        assert budget.held_bytes == 0
 
     def test_rows_that_the_footer_makes_up(self, write, tmp_path):
         """A number of rows that is not that of the values is found before anything is read."""

@@ -91,6 +91,23 @@ def test_text_of_each_type(tmp_path, array):
     assert fed.tolist() == [b"a", "ü\n".encode(), b""]
 
 
+@pytest.mark.parametrize("values", [["b", "a", "b"], [7, -1, 7], [0.5, np.inf, 0.5]])
+@pytest.mark.parametrize("index_type", [pa.int8(), pa.int32(), pa.uint16()])
+def test_dictionaries(tmp_path, values, index_type):
+    """What is coded reaches a model as its values, of whatever type, in scalars and in lists."""
+    plain = pa.array(values)
+    encoded = plain.dictionary_encode()
+    indices = encoded.indices.cast(index_type)
+    coded = pa.DictionaryArray.from_arrays(indices, encoded.dictionary)
+    dtype = (
+        "string" if pa.types.is_string(plain.type) else str(plain.type).replace("double", "float64")
+    )
+    expected = [each.encode() if isinstance(each, str) else each for each in values]
+    assert _fed(_write(tmp_path / "a.parquet", coded), dtype, ()).tolist() == expected
+    lists = pa.ListArray.from_arrays([0, 3], coded)
+    assert _fed(_write(tmp_path / "b.parquet", lists), dtype, (3,)).tolist() == [expected]
+
+
 def test_fixed_size_binary(tmp_path):
     """Hashes and the like are bytes, too."""
     path = _write(tmp_path / "a.parquet", pa.array([b"ab", b"cd"], pa.binary(2)))
@@ -111,7 +128,10 @@ def test_lists_of_text(tmp_path):
         (pa.array([1, 2], pa.timestamp("ms")), [1, 2]),
         (pa.array([1, 2], pa.timestamp("us")), [1, 2]),
         (pa.array([1, 2], pa.timestamp("ns")), [1, 2]),
+        (pa.array([1, 2], pa.timestamp("s", tz="UTC")), [1000, 2000]),
+        (pa.array([-1, 2], pa.timestamp("ms", tz="+05:30")), [-1, 2]),
         (pa.array([1, 2], pa.timestamp("us", tz="Asia/Tokyo")), [1, 2]),
+        (pa.array([1, 2], pa.timestamp("ns", tz="America/St_Johns")), [1, 2]),
         (pa.array([_DAY, _DAY]), [2, 2]),
         (pa.array([1, 2], pa.time32("ms")), [1, 2]),
         (pa.array([1, 2], pa.time64("ns")), [1, 2]),
@@ -128,8 +148,12 @@ def test_times(tmp_path, array, expected):
     ("array", "dtype"),
     [
         (pa.array([decimal.Decimal("1.5")]), "float32"),
+        (pa.array([decimal.Decimal(2)], pa.decimal256(50, 0)), "int64"),
+        (pa.array([[decimal.Decimal("1.5")]]), "float32"),
         (pa.nulls(2), "float32"),
         (pa.array([{"a": 1}]), "int64"),
+        (pa.array([[{"a": 1}]]), "int64"),
+        (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), "int64"),
         (pa.array([1], pa.timestamp("ms")), "float32"),
         (pa.array([1], pa.timestamp("ms")), "string"),
         (pa.array([1.5]), "int64"),

@@ -111,6 +111,19 @@ class TestBadRecords:
         kept = [record for batch in batches for record in batch.records.numpy().tolist()]
         assert kept == [records[row] for row in good]
 
+    def test_very_many(self, write):
+        """They come some at a time, so that a job can stop long before the end of the file."""
+        num_rows = 5000
+        records = to_examples({"id": range(num_rows)})
+        path = write(records, damaged=[*range(10, 4000), *range(4001, num_rows)])
+        batches = self._read(path, batch_rows=64)
+        sizes = [len(each.bad_records) for each in batches]
+        assert max(sizes) < 2 * 1024
+        assert sum(sizes) == num_rows - 11
+        bad = [each.source_row for batch in batches for each in batch.bad_records]
+        assert bad == [*range(10, 4000), *range(4001, num_rows)]
+        assert [row for batch in batches for row in _rows(batch)] == [*range(10), 4000]
+
     def test_fail_names_the_record(self, write):
         """Otherwise the first one is an error, with its place."""
         records = to_examples({"id": range(30)})

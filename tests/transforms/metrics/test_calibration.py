@@ -18,6 +18,10 @@ def test_no_rows_have_no_error():
     assert np.isnan(calibration.max_calibration_error(*nothing))
 
 
+def _line(scores, counts, *start):
+    return calibration.calibration_line(scores, counts[..., 1, :], counts[..., 0, :], *start)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_line_is_that_of_statsmodels(seed):
     rng = np.random.default_rng(seed)
@@ -30,21 +34,21 @@ def test_the_line_is_that_of_statsmodels(seed):
     )
     expected = model.fit(tol=1e-14, maxiter=200).params
     counts = np.stack([weights * (1 - labels), weights * labels])
-    assert calibration.calibration_line(scores, counts) == pytest.approx(expected, abs=1e-10)
+    assert _line(scores, counts) == pytest.approx(expected, abs=1e-10)
 
 
 def test_the_lines_of_blocks_are_found_at_once():
     rng = np.random.default_rng(0)
     scores, counts = rng.random(50), rng.random((4, 2, 50))
-    together = calibration.calibration_line(scores, counts)
+    together = _line(scores, counts)
     for block in range(4):
-        alone = calibration.calibration_line(scores, counts[block])
+        alone = _line(scores, counts[block])
         assert [each[block] for each in together] == pytest.approx(np.array(alone), abs=1e-11)
 
 
 def test_scores_that_separate_the_labels_have_no_line():
     counts = np.array([[5.0, 5, 0, 0], [0, 0, 5, 5]])
-    found = calibration.calibration_line(np.array([0.1, 0.2, 0.8, 0.9]), counts)
+    found = _line(np.array([0.1, 0.2, 0.8, 0.9]), counts)
     assert np.isnan(found).all()
 
 
@@ -52,6 +56,6 @@ def test_scores_that_separate_the_labels_have_no_line():
 def test_a_start_does_not_change_the_line(start):
     rng = np.random.default_rng(0)
     scores, counts = rng.random(50), rng.random((4, 2, 50))
-    expected = np.array(calibration.calibration_line(scores, counts))
-    found = calibration.calibration_line(scores, counts, start)
+    expected = np.array(_line(scores, counts))
+    found = _line(scores, counts, start)
     assert np.array(found) == pytest.approx(expected, abs=1e-11)

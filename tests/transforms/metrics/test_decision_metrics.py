@@ -124,7 +124,7 @@ def test_the_delta_method_is_that_of_finite_differences(name):
         [(metric(shares + step * e) - metric(shares - step * e)) / (2 * step) for e in np.eye(8)]
     )
     expected = math.sqrt(((shares * gradient**2).sum() - (shares * gradient).sum() ** 2) / n)
-    found = delta_method.estimate(metric, cells, cells)
+    found = delta_method.estimates(metric, cells, cells)
     assert math.isclose(found.standard_error, expected, rel_tol=1e-6)
 
 
@@ -133,7 +133,7 @@ def test_the_delta_method_tells_the_spread_of_samples():
     shares = np.array([0.3, 0.05, 0.1, 0.05, 0.1, 0.05, 0.05, 0.3])
     metric = BINARY_TABLES.changes["f1"]
     samples = rng.multinomial(2000, shares, size=4000).astype(float)
-    found = delta_method.estimate(metric, samples[0], samples[0])
+    found = delta_method.estimates(metric, samples[0], samples[0])
     assert math.isclose(found.standard_error, metric(samples).std(), rel_tol=0.05)
 
 
@@ -141,22 +141,22 @@ def test_pseudo_rows_keep_an_empty_cell_from_being_certain():
     few = np.array([0.0, 0, 0, 0, 0, 0, 0, 30])
     for name in ("recall", "precision", "accuracy"):
         change = BINARY_TABLES.changes[name]
-        assert delta_method.estimate(change, few, few).standard_error == 0
-        found = delta_method.estimate(change, few, few, pseudo_rows=2)
+        assert delta_method.estimates(change, few, few).standard_error == 0
+        found = delta_method.estimates(change, few, few, pseudo_rows=2)
         assert found.value == 0
         assert 0.01 < found.standard_error < 0.1
-        many = delta_method.estimate(change, 1000 * few, 1000 * few, pseudo_rows=2)
+        many = delta_method.estimates(change, 1000 * few, 1000 * few, pseudo_rows=2)
         assert many.standard_error < 1e-4
 
 
 def test_weights_of_two_are_not_twice_the_evidence():
     cells = np.array([40.0, 7, 9, 12, 11, 8, 6, 50])
-    once = delta_method.estimate(_ALL["f1"], cells, cells)
-    twice = delta_method.estimate(_ALL["f1"], 2 * cells, 4 * cells)
+    once = delta_method.estimates(_ALL["f1"], cells, cells)
+    twice = delta_method.estimates(_ALL["f1"], 2 * cells, 4 * cells)
     assert math.isclose(once.standard_error, twice.standard_error)
 
 
 @pytest.mark.parametrize("name", list(_ALL))
 def test_no_rows_say_nothing(name):
     with np.errstate(all="raise"):
-        assert math.isnan(delta_method.estimate(_ALL[name], np.zeros(8), np.zeros(8)).value)
+        assert math.isnan(delta_method.estimates(_ALL[name], np.zeros(8), np.zeros(8)).value)

@@ -6,6 +6,7 @@ import pytest
 from tests.transforms.metrics.evaluated import batch_of, evaluate
 from transforms.metrics import delong, ranking
 from transforms.metrics.estimate import Method
+from transforms.metrics.ranking import Ranks
 
 
 def _by_definition(labels, scores):
@@ -26,6 +27,19 @@ def _rows(seed, rows=300):
     return labels, np.round(scores, 1)
 
 
+def _joint(cells, counts):
+    """Returns the counts of a single slice."""
+    labels, baseline, candidate = cells
+    return delong.JointCounts(
+        num_slices=1,
+        slices=np.zeros(counts.size, dtype=np.int64),
+        labels=labels,
+        baseline=baseline,
+        candidate=candidate,
+        counts=counts,
+    )
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_standard_errors_are_those_of_the_definition(seed):
     labels, scores = _rows(seed)
@@ -34,23 +48,23 @@ def test_the_standard_errors_are_those_of_the_definition(seed):
     for which in range(2):
         counts = [np.bincount(bins[which], labels == side).astype(float) for side in (1, 0)]
         assert math.isclose(
-            delong.auc_standard_error(*counts) ** 2, expected[which, which], rel_tol=1e-12
+            delong.auc_standard_errors(Ranks(*counts)) ** 2, expected[which, which], rel_tol=1e-12
         )
     cells, counts = np.unique(np.stack([labels, *bins]), axis=1, return_counts=True)
-    joint = delong.JointCounts(*cells, counts)
+    (found,) = delong.auc_difference_standard_errors(_joint(cells, counts))
     difference = expected[0, 0] + expected[1, 1] - 2 * expected[0, 1]
-    assert math.isclose(delong.auc_difference_standard_error(joint) ** 2, difference, rel_tol=1e-12)
+    assert math.isclose(found**2, difference, rel_tol=1e-12)
 
 
 def test_equal_scores_differ_by_nothing_for_sure():
     labels, scores = _rows(0)
     bins = np.unique(scores[0], return_inverse=True)[1]
     cells, counts = np.unique(np.stack([labels, bins, bins]), axis=1, return_counts=True)
-    assert delong.auc_difference_standard_error(delong.JointCounts(*cells, counts)) == 0
+    assert delong.auc_difference_standard_errors(_joint(cells, counts)) == [0]
 
 
 def test_one_row_of_a_class_has_no_standard_error():
-    assert math.isnan(delong.auc_standard_error(np.array([0.0, 1.0]), np.array([5.0, 5.0])))
+    assert math.isnan(delong.auc_standard_errors(Ranks(np.array([0.0, 1.0]), np.array([5.0, 5.0]))))
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
@@ -62,8 +76,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         scores = rng.normal(size=500) + labels
         bins = np.argsort(np.argsort(scores))
         counts = [np.bincount(bins, labels == side).astype(float) for side in (1, 0)]
-        value = ranking.auc(*counts, is_exact=True).value
-        covered += abs(value - truth) < 1.959964 * delong.auc_standard_error(*counts)
+        ranks = Ranks(*counts)
+        value = ranking.auc(ranks, is_exact=True).value
+        covered += abs(value - truth) < 1.959964 * delong.auc_standard_errors(ranks)
     assert 0.92 <= covered / 400 <= 0.97
 
 

@@ -39,6 +39,23 @@ def test_numbers_of_32_bits_are_summed_like_others():
     assert [each.values.tolist() for each in words] == [each.values.tolist() for each in expected]
 
 
+@given(st.lists(st.floats(-200, 200), min_size=1), st.floats(1, 2**20))
+def test_a_bound_on_the_numbers_changes_nothing(values, slack):
+    numbers = np.array(values)
+    most = float(np.abs(numbers).max()) * slack
+    found, expected = (
+        fixed_point.normalise(_sum_of_words(each, numbers.size))
+        for each in (fixed_point.to_words(numbers, most), fixed_point.to_words(numbers))
+    )
+    assert found.tolist() == expected.tolist()
+
+
+def _sum_of_words(words, rows):
+    table = SumTable(1)
+    table.add(np.zeros(rows, dtype=np.int64), words, slice(None))
+    return table.words(np.zeros(1, dtype=np.int64))
+
+
 @given(_NUMBERS, st.randoms())
 def test_the_order_of_numbers_does_not_matter(values, random):
     first = fixed_point.normalise(_sum(values))

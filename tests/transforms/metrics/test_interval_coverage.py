@@ -36,10 +36,10 @@ def _truths(labels, scores):
 def _intervals(evaluation, states, slice_id):
     for family in evaluation.families:
         if isinstance(family, RowMeans | Decisions | ScoreRanking):  # the others have none of these
-            for each in family.finalise(states, slice_id):
+            for each in family.finalise_slices(states, np.array([slice_id])):
                 key = (each.metric, each.sub_key, each.is_difference)
                 if each.version == 1 and key in _METRICS:
-                    yield key, each.estimate.interval(0.95)
+                    yield key, each.estimates.at(0).interval(0.95)
 
 
 @pytest.mark.long

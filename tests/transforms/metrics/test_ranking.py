@@ -7,23 +7,24 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from transforms.metrics import ranking
+from transforms.metrics.ranking import Ranks
 
 _COUNTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=8)
 
 
 def _metrics():
-    def partial(p, n, *, is_exact):
-        return ranking.partial_auc(p, n, 0.3, is_exact=is_exact)
-
-    def recall(p, n, *, is_exact):
-        return ranking.recall_at_precision(p, n, 0.7, is_exact=is_exact)
+    def of(metric, *args):
+        return lambda p, n, *, is_exact: metric(Ranks(p, n), *args, is_exact=is_exact)
 
     return {
-        "auc": (ranking.auc, sk.roc_auc_score),
-        "average_precision": (ranking.average_precision, sk.average_precision_score),
-        "ks": (ranking.ks_statistic, _ks),
-        "partial_auc": (partial, lambda *a, **k: sk.roc_auc_score(*a, max_fpr=0.3, **k)),
-        "recall": (recall, _recall),
+        "auc": (of(ranking.auc), sk.roc_auc_score),
+        "average_precision": (of(ranking.average_precision), sk.average_precision_score),
+        "ks": (of(ranking.ks_statistic), _ks),
+        "partial_auc": (
+            of(ranking.partial_auc, 0.3),
+            lambda *a, **k: sk.roc_auc_score(*a, max_fpr=0.3, **k),
+        ),
+        "recall": (of(ranking.recall_at_precision, 0.7), _recall),
     }
 
 
@@ -96,12 +97,12 @@ def test_fine_bins_are_near_what_the_rows_say(name):
 def test_the_upper_bound_of_an_average_precision_allows_for_ties():
     labels, scores = [0] * 5 + [1] * 10 + [0] * 3, [9] * 5 + [5] * 10 + [4] * 3
     counts = np.array([10.0, 0]), np.array([3.0, 5])  # 4 and 5 share a bin
-    found = ranking.average_precision(*counts, is_exact=False)
+    found = ranking.average_precision(Ranks(*counts), is_exact=False)
     assert found.upper == pytest.approx(sk.average_precision_score(labels, scores))
 
 
 def test_the_bounds_of_an_auc_are_reached_by_some_order():
-    found = ranking.auc(np.array([2.0]), np.array([2.0]), is_exact=False)
+    found = ranking.auc(Ranks(np.array([2.0]), np.array([2.0])), is_exact=False)
     orders = set(itertools.permutations([1, 1, 0, 0]))
     truths = [sk.roc_auc_score(each, range(4)) for each in orders]
     assert (min(truths), max(truths)) == (found.lower, found.upper) == (0, 1)

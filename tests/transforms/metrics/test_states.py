@@ -249,6 +249,18 @@ def test_a_slice_keeps_its_numbers_when_another_is_binned():
     assert state.distribution(1, 0).is_exact
 
 
+@pytest.mark.parametrize("shift", [0, 5, 64])
+def test_sums_of_other_cells_are_merged_as_they_are(shift):
+    rng = np.random.default_rng(shift)
+    keys = [np.sort(rng.permutation(64)[:20]), 2 * np.arange(20) + shift]
+    keys[1] = keys[1][~np.isin(keys[1], keys[0])]
+    values = [np.array([keys[0] % 7, keys[0]]), np.array([keys[1] % 7, keys[1] * 0.3])]
+    parts = [_sums_of(("a", "b"), *each) for each in zip(keys, values, strict=True)]
+    whole = _bytes(_sums_of(("a", "b"), np.concatenate(keys), np.concatenate(values, axis=1)))
+    assert _bytes(FixedSums.merge(parts)) == whole
+    assert _bytes(FixedSums.merge(parts[::-1])) == whole
+
+
 def test_a_slice_id_beyond_the_layout_is_refused():
     with pytest.raises(InvalidArgumentError, match="evaluate fewer slices"):
         _LAYOUT.pack(np.array([2**62]), np.array([0]))
@@ -265,6 +277,26 @@ def test_keys_hold_their_coordinates_in_order(pairs):
 
 
 @pytest.mark.parametrize("make", [_histogram, _weighted_histogram])
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_that_wait_count_as_much_as_those_that_were_counted(make, seed):
+    rows, rng = _Rows(seed), np.random.default_rng(seed)
+    parts = [make(rows, each) for each in np.array_split(rng.permutation(_ROWS), 6)]
+    some = [Histogram.merge([each]) if rng.integers(2) else each for each in parts]
+    assert any(each.rows for each in some)
+    assert any(each.parts for each in some)
+    assert _bytes(Histogram.merge(some)) == _bytes(make(rows, np.arange(_ROWS)))
+
+
+def test_groups_of_one_part_alone_are_merged_with_shared_ones():
+    rows = _Rows(8)
+    of_slices = [np.flatnonzero(np.isin(rows.slices, ids)) for ids in ([0, 2], [1], [2, 3])]
+    parts = [Histogram.merge([_histogram(rows, each)]) for each in of_slices]
+    whole = _bytes(_histogram(rows, np.concatenate(of_slices)))
+    assert _bytes(Histogram.merge(parts)) == whole
+    assert _bytes(Histogram.merge(parts[::-1])) == whole
+
+
+@pytest.mark.parametrize("make", [_histogram, _weighted_histogram])
 @pytest.mark.parametrize("most", [1, 7])
 def test_cells_are_merged_in_parts(monkeypatch, make, most):
     from transforms.metrics import cell_merging
@@ -272,7 +304,7 @@ def test_cells_are_merged_in_parts(monkeypatch, make, most):
     rows = _Rows(7)
     rows.scores = np.round(rows.scores, 2)
     rows.weights[:60] *= 2.0**18
-    parts = [make(rows, each) for each in np.array_split(np.arange(_ROWS), 3)]
+    parts = [Histogram.merge([make(rows, each)]) for each in np.array_split(np.arange(_ROWS), 3)]
     whole = _bytes(type(parts[0]).merge(parts))
     monkeypatch.setattr(cell_merging, "_MAX_MERGED", most)
     assert _bytes(type(parts[0]).merge(parts)) == whole
