@@ -114,7 +114,7 @@ _COMMAND_HELP = {
 
 def _precompute(args: list[str]) -> int:
     options = _precompute_options(args)
-    from pipelines.job_run import JobFailedError
+    from pipelines.job_run import JobFailedError, PlanReplacedError
 
     try:
         say(_precomputed(options))
@@ -124,9 +124,11 @@ def _precompute(args: list[str]) -> int:
     except JobFailedError as error:
         if options.verbose:
             _logger.exception("the job failed")
-        complain(
-            f"error: {error}\nunits that were committed before are kept; when the cause is mended, {options.how_to_resume}"
-        )
+        complain(f"error: {error}")
+        if not isinstance(error, PlanReplacedError):
+            complain(
+                f"units that were committed before are kept; when the cause is mended, {options.how_to_resume}"
+            )
         return EXIT_FAILED
     return EXIT_OK
 

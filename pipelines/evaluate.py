@@ -67,22 +67,19 @@ def run(options: EvaluateOptions, clock: Clock | None = None) -> EvaluationOutco
             prepared = _with_noise_floor(prepared, options, clock)
         with _claimed(options, prepared, clock) as lock:
             launched_secs = clock.now()
-            _launch(options, runner, prepared, lock, clock)
-            unit_secs = clock.now() - launched_secs
-            saved = read_states(output)
-            try:
+            with _states_withdrawn(output, lock):
+                _launch(options, runner, prepared, lock, clock)
+                unit_secs = clock.now() - launched_secs
+                saved = read_states(output)
                 _check_failures(saved, options.execution.failure_budget)
                 _check_any_rows(saved)
-            except JobFailedError:
-                delete_tree(f"{output}/{STATES_DIRECTORY}")  # no gate must judge them
-                raise
-        if saved.catalog.num_slices > _MANY_SLICES:
-            say(
-                f"adding up the metrics of {saved.catalog.num_slices:,} slices, which takes a while"
+            if saved.catalog.num_slices > _MANY_SLICES:
+                say(
+                    f"adding up the metrics of {saved.catalog.num_slices:,} slices, which takes a while"
+                )
+            return tell_outcome(
+                saved, output, gate, clock=clock, started_secs=started_secs, unit_secs=unit_secs
             )
-        return tell_outcome(
-            saved, output, gate, clock=clock, started_secs=started_secs, unit_secs=unit_secs
-        )
     finally:
         worker_cores.close_idle()
 
@@ -121,6 +118,17 @@ def _claimed(options: EvaluateOptions, prepared: Prepared, clock: Clock) -> Iter
         finally:
             if not lock.is_lost:  # else it is another job's by now
                 clear_evaluation_scratch(output)
+
+
+@contextmanager
+def _states_withdrawn(output: str, lock: OutputLock) -> Iterator[None]:
+    """Deletes the states if the body fails: no gate must judge them."""
+    try:
+        yield
+    except BaseException:
+        if not lock.is_lost:
+            delete_tree(f"{output}/{STATES_DIRECTORY}")
+        raise
 
 
 def _launch(
@@ -166,6 +174,7 @@ def _launch(
                 )
             finally:  # FnApiRunner leaves the siblings of a failed unit behind
                 state.wait_until_idle(STOP_SIBLINGS_SECS, clock)
+        state.abort.check()  # what stops the job may come too late for its last unit
     except KeyboardInterrupt as error:
         raise AbortedError(f"stopped: {error}") from error
     except Exception as error:

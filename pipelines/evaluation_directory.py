@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from pipelines.evaluate_options import SCRATCH_DIRECTORY
-from servable_core.errors import AlreadyExistsError, FailedPreconditionError, InvalidArgumentError
+from pipelines.output_directory import check_no_file
+from servable_core.errors import AlreadyExistsError, FailedPreconditionError
 from transforms.dead_letters import DEAD_LETTERS_DIRECTORY
 from transforms.evaluation.metric_tables import METRICS_FILE, METRICS_TABLE
 from transforms.evaluation.state_files import STATES_DIRECTORY, has_states
@@ -40,12 +41,9 @@ def check_evaluation_directory(output: str, if_exists: str) -> None:
     Raises:
         AlreadyExistsError: It holds an evaluation, and `if_exists` is "error".
         FailedPreconditionError: It holds what no evaluation has written.
-        InvalidArgumentError: It is a file.
+        InvalidArgumentError: It is a file, or below one.
     """
-    if is_local(output) and Path(output).exists() and not Path(output).is_dir():
-        raise InvalidArgumentError(
-            f"--output={output} is a file; expected a directory, new or empty"
-        )
+    check_no_file(output)
     names = _entries(output)
     strange = [each for each in names if each not in (*_FILES, *_DIRECTORIES)]
     if strange:

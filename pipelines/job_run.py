@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipelines.interruption import check_not_interrupted
-from servable_core.errors import AbortedError, ServableCoreError
+from servable_core.errors import AbortedError, Code, ServableCoreError
 from servable_core.runtime.collection_pause import collection_paused
 from servable_core.servables.saved_model.tensorflow_runtime import import_tensorflow
 from transforms.failures import UnitFailedError, read_first_failure
@@ -20,6 +20,12 @@ _ADDED_BY_BEAM = re.compile(r" \[while running '[^']*'\]")
 
 class JobFailedError(ServableCoreError):
     """Units failed; what was committed stays."""
+
+
+class PlanReplacedError(JobFailedError):
+    """The plan in the output directory is another job's by now: there is nothing to go on with."""
+
+    code = Code.ABORTED
 
 
 def load_libraries(*, has_models: bool = True) -> None:

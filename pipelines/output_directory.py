@@ -50,9 +50,9 @@ def check_apart(output: str, inputs: Sequence[str], model_base_path: str | None)
     """Checks by their names that what is read and what is written lie apart.
 
     Raises:
-        InvalidArgumentError: One lies in the other, or the output is a file.
+        InvalidArgumentError: One lies in the other, or the output is a file, or below one.
     """
-    _check_no_file(output)
+    check_no_file(output)
     for pattern in filter(None, inputs):
         _check_not_in_output("--input", pattern, output)
         if _lies_in(output, pattern):
@@ -120,9 +120,9 @@ def check_usable(output: str, if_exists: str) -> Plan | None:
     Raises:
         AlreadyExistsError: It holds a job, and `if_exists` is "error".
         FailedPreconditionError: It holds something that is no job of ours.
-        InvalidArgumentError: It is a file.
+        InvalidArgumentError: It is a file, or below one.
     """
-    _check_no_file(output)
+    check_no_file(output)
     plan = _readable_plan(output, if_exists)
     if plan is None:
         _check_new(output)
@@ -138,11 +138,19 @@ def check_usable(output: str, if_exists: str) -> Plan | None:
     return plan
 
 
-def _check_no_file(output: str) -> None:
-    if is_local(output) and Path(output).exists() and not Path(output).is_dir():
-        raise InvalidArgumentError(
-            f"--output={output} is a file; expected a directory, new or empty"
-        )
+def check_no_file(output: str) -> None:
+    """Checks that a directory of that name may be there.
+
+    Raises:
+        InvalidArgumentError: It is a file, or below one.
+    """
+    if not is_local(output):
+        return
+    path = Path(output)
+    found = next((each for each in (path, *path.parents) if each.exists()), None)
+    if found is not None and not found.is_dir():
+        what = "is a file" if found == path else f"lies below {found}, which is a file"
+        raise InvalidArgumentError(f"--output={output} {what}; expected a directory, new or empty")
 
 
 def _readable_plan(output: str, if_exists: str) -> Plan | None:

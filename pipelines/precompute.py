@@ -1,6 +1,7 @@
 """The precompute job: plan or resume, launch, watch, report."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pipelines.interruption import stop_from_thread, stop_on_signals
 from pipelines.job_run import (
     STOP_SIBLINGS_SECS,
     JobFailedError,
+    PlanReplacedError,
     explain_failure,
     quiet_libraries,
 )
@@ -36,11 +38,13 @@ from servable_core.servables.saved_model.fingerprint import check_fingerprint, f
 from transforms.finalize import MANIFEST_FILE
 from transforms.job_state import JobState, job_state, start_job_state
 from transforms.plan import InputFile, Plan
-from transforms.plan_files import write_plan
+from transforms.plan_files import check_in_place, write_plan
 from transforms.planning import make_plan
 from transforms.receipt_reader import DoneUnits, ReceiptReader, create_reading_executor
 from transforms.storage import file_system_for, read_bytes, stat_file
 from transforms.worker_core import acquired_core, worker_core_config, worker_cores
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,7 +216,22 @@ def _launch(
     except KeyboardInterrupt as error:
         raise AbortedError(f"stopped: {error}") from error
     except Exception as error:
+        _check_not_replaced(plan, output)
         raise explain_failure(error, state, output) from error
+
+
+def _check_not_replaced(plan: Plan, output: str) -> None:
+    """Checks that a job has not failed since another one has its directory; to be called if it has failed.
+
+    Raises:
+        PlanReplacedError: That is why.
+    """
+    try:
+        check_in_place(plan, output)
+    except AbortedError as replaced:
+        raise PlanReplacedError(str(replaced)) from replaced
+    except Exception:  # the failure that led here is the one to tell
+        _logger.info("the plan in %s cannot be read", output, exc_info=True)
 
 
 def _run_pipeline(options: PrecomputeOptions, runner: RunnerChoice) -> None:

@@ -19,8 +19,16 @@ def program_words(started_as: Sequence[str], args: Sequence[str]) -> tuple[str, 
     words = tuple(started_as[:num_words])
     if num_words < 2 or list(started_as[num_words:]) != list(args) or "-c" in words:
         return DOCUMENTED_PROGRAM
-    script = words[-1]
-    if len(words) == 2 and os.access(script, os.X_OK):
+    if len(words) == 2 and _starts_itself(*words):
+        script = words[1]
         name = os.path.basename(script)  # noqa: PTH119 - of a word
         return (name if shutil.which(name) == script else script,)
     return words
+
+
+def _starts_itself(interpreter: str, script: str) -> bool:
+    """Whether the script alone is as good a command: some file systems call every file executable."""
+    if not (os.path.dirname(script) and os.access(script, os.X_OK)):  # noqa: PTH120 - of a word
+        return False
+    with open(script, "rb") as file:  # noqa: PTH123 - of a word
+        return file.readline().rstrip() == b"#!" + os.fsencode(interpreter)

@@ -15,8 +15,6 @@ MAX_BATCH_CELLS = 4096
 _MAX_BATCH_CELLS_ON_GPU = 32_768
 _MAX_BATCH_ROWS = 65_536
 _STEPS = 4  # doublings that calibration may go from where it starts, up or down
-# Beyond it nothing is gained there, and every thread holds a batch, and a copy of it.
-_MOST_ROWS_ON_CPU = 2 * _MAX_BATCH_ROWS
 # Enough that a thread always finds the next batch, not more memory than that.
 _BATCHES_PER_THREAD = 4
 # Rows of a rare length wait so long for their like; those of a unit's end do not wait.
@@ -173,7 +171,8 @@ def _calibration(
         options = CalibrationOptions(
             min_gain=_MIN_GAIN, max_batches_passed_over=_MAX_BATCHES_PASSED_OVER + num_in_flight
         )
-        most = None if num_gpus else max(hint, _MOST_ROWS_ON_CPU)
+        # Beyond it CPUs gain nothing, and every thread holds a batch, and a copy of it.
+        most = None if num_gpus else max(hint, _MAX_BATCH_ROWS)
         sizes = allowed or tuple(size for size in _around(hint) if most is None or size <= most)
         return Calibration(sizes=sizes, first=hint, options=options)
     first = _MAX_BATCH_CELLS_ON_GPU if num_gpus else MAX_BATCH_CELLS

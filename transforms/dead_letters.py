@@ -17,6 +17,8 @@ from transforms.storage import create_file
 DEAD_LETTERS_DIRECTORY = "_dead_letters"
 # In the metadata of a file: the types of the columns that rows as JSON had, which JSON cannot tell.
 ROW_TYPES_KEY = b"row_types"
+# What damage may leave: text that is not UTF-8, years beyond Python's, time zones that nobody knows.
+_NO_VALUE = (ValueError, OverflowError, LookupError)
 SCHEMA = pa.schema(
     [
         ("source_file", pa.string()),
@@ -86,11 +88,10 @@ def raw_records(batch: InputBatch, rows: Sequence[int]) -> list[bytes]:
         return [bytes(each if isinstance(each, bytes) else each.numpy()) for each in records]
     if not batch.columns.schema.names:
         return [b"{}"] * len(rows)
-    columns = batch.columns.take(pa.array(rows, pa.int64()))
     try:
-        values = columns.to_pylist()
-    except UnicodeDecodeError:
-        values = [_values(columns, row) for row in range(len(rows))]
+        values = batch.columns.take(pa.array(rows, pa.int64())).to_pylist()
+    except (*_NO_VALUE, pa.ArrowNotImplementedError):  # Arrow cannot take values of some types
+        values = [_values(batch.columns, row) for row in rows]
     return [_to_json(each).encode() for each in values]
 
 
@@ -100,14 +101,18 @@ def _values(columns: pa.RecordBatch, row: int) -> dict[str, Any]:
 
 
 def _value(scalar: pa.Scalar) -> Any:
-    """Returns a value; text that is not UTF-8, as damage may leave it, as bytes."""
+    """Returns a value; where Python has none for it, text as bytes, and a time as its number."""
     try:
         return scalar.as_py()
-    except UnicodeDecodeError:
+    except _NO_VALUE:
         if isinstance(scalar, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
             return [_value(each) for each in scalar.values]
         if isinstance(scalar, pa.StructScalar):
             return {name: _value(scalar[name]) for name in scalar}
+        if isinstance(scalar, pa.DictionaryScalar):
+            return _value(scalar.value)
+        if pa.types.is_temporal(scalar.type):
+            return scalar.value
         return scalar.as_buffer().to_pybytes()
 
 

@@ -8,7 +8,7 @@ Beam.
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ from transforms.failures import (
     read_first_failure,
     record_failure,
 )
-from transforms.job_state import job_state
+from transforms.job_state import JobState, job_state
 from transforms.metrics import Evaluation, States, create_evaluation
 from transforms.unit_table import Unit
 
@@ -129,11 +129,14 @@ class _MeasureUnitFn(beam.DoFn):
             raise FailedPreconditionError("process was called before setup and start_bundle")
         if self.stops_siblings:
             self._stop_after_failure()
-        self._states.add(self._run(unit_index, self._measure))
+        with self._active() as state:
+            self._states.add(self._run(unit_index, self._measure, state))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         states, self._states = self._states, None
-        for place in [] if states is None else states.finish():
+        with self._active():
+            places = [] if states is None else states.finish()
+        for place in places:
             yield GlobalWindows.windowed_value(place)
 
     def teardown(self) -> None:
@@ -147,29 +150,34 @@ class _MeasureUnitFn(beam.DoFn):
             abort.set(failure)
             abort.check()
 
-    def _run(self, unit_index: int, measure: MeasureUnit) -> States:
-        """Measures a unit, retrying what may pass; a failure stops all siblings."""
+    @contextmanager
+    def _active(self) -> Iterator[JobState]:
+        """Has the launcher wait for the body before it deletes the scratch directory."""
         state = job_state(self.scratch)
         with state.active_unit():
             state.abort.check()
-            try:
-                return retry(
-                    lambda: measure(unit_index),
-                    is_transient=is_transient,
-                    options=RetryOptions(max_num_retries=self.max_unit_retries),
-                    abort=state.abort,
-                    on_retry=partial(_log_retry, unit_index),
-                )
-            except AbortedError:
-                raise
-            except Exception as error:
-                if state.abort.is_set:
-                    raise AbortedError(state.abort.reason) from error
-                message = f"{self.source.describe(unit_index)} failed: {_cause(error)}"
-                unit = Unit(index=unit_index, ranges=())
-                record_failure(self.scratch, unit, message, error)
-                state.fail(message)
-                raise UnitFailedError(message) from error
+            yield state
+
+    def _run(self, unit_index: int, measure: MeasureUnit, state: JobState) -> States:
+        """Measures a unit, retrying what may pass; a failure stops all siblings."""
+        try:
+            return retry(
+                lambda: measure(unit_index),
+                is_transient=is_transient,
+                options=RetryOptions(max_num_retries=self.max_unit_retries),
+                abort=state.abort,
+                on_retry=partial(_log_retry, unit_index),
+            )
+        except AbortedError:
+            raise
+        except Exception as error:
+            if state.abort.is_set:
+                raise AbortedError(state.abort.reason) from error
+            message = f"{self.source.describe(unit_index)} failed: {_cause(error)}"
+            unit = Unit(index=unit_index, ranges=())
+            record_failure(self.scratch, unit, message, error)
+            state.fail(message)
+            raise UnitFailedError(message) from error
 
 
 def _cause(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Files of this machine that match a glob, as Beam understands globs, without waiting for Beam's import.
 
 `*` is any text within a name, `**` any text, `?` one character, `[ab]` and `[!ab]` one of those or of
-all others. Nothing quotes these signs.
+all others. Nothing quotes these signs. A bracket that no other closes stands for itself.
 """
 
 import os
@@ -9,18 +9,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from servable_core.errors import NotFoundError
+from servable_core.errors import InvalidArgumentError, NotFoundError
 from servable_core.runtime.file_system import FileInfo
 from transforms.storage import stat_file
 
-# A set begins with what may be its own end: `[]a]` and `[!]a]` have a bracket in them.
-_SIGN = re.compile(r"\*\*|\*|\?|\[(!?)(\]?[^\]]*)\]")
+# A set begins with what may be its own end: `[]a]` and `[!]a]` have a bracket in them, `[]` is no set.
+_SIGN = re.compile(r"\*\*|\*|\?|\[(!?+)(\]?+[^\]]*)\]")
 
 
 def match_local(pattern: str) -> list[FileInfo]:
     """Returns the files that match an absolute glob, or the file of that name, sorted.
 
     Raises:
+        InvalidArgumentError: It is no glob.
         NotFoundError: A link that matches leads to no file.
     """
     first = _SIGN.search(pattern)
@@ -35,12 +36,21 @@ def match_local(pattern: str) -> list[FileInfo]:
 
 
 def glob_expression(pattern: str) -> re.Pattern[str]:
-    """Returns what matches, as a whole, the paths that a glob does."""
+    """Returns what matches, as a whole, the paths that a glob does.
+
+    Raises:
+        InvalidArgumentError: A range in it ends before it begins.
+    """
     parts, end = [], 0
     for sign in _SIGN.finditer(pattern):
         parts += [re.escape(pattern[end : sign.start()]), _expression(sign)]
         end = sign.end()
-    return re.compile("".join([*parts, re.escape(pattern[end:])]), re.DOTALL)
+    try:
+        return re.compile("".join([*parts, re.escape(pattern[end:])]), re.DOTALL)
+    except re.error as error:
+        raise InvalidArgumentError(
+            f"{pattern} is no glob ({error.msg}); a range in brackets is written from its lower end, as [a-c]"
+        ) from error
 
 
 def _expression(sign: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
 """Makes the plan: resolves versions and inputs, binds everything, cuts units. Writes nothing."""
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +25,6 @@ from transforms.execution import (
     tensorflow_options,
     tensorflow_threads,
 )
-from transforms.formats import tfrecord
 from transforms.formats.text_types import type_to_text
 from transforms.formats.tfrecord_features import VARYING
 from transforms.formats.tfrecord_options import tfrecord_options
@@ -102,7 +101,7 @@ def make_plan(request: PlanRequest, execution: ExecutionOptions) -> Plan:
         ),
         content=_content(request, execution, input_format, most_rows or batch_size),
         read_columns=columns,
-        features=_features(columns, description.features, _list_columns(request, bindings)),
+        features=_features(columns, description, _list_columns(request, bindings)),
         reads_records=any(each.takes_records for each in bindings),
         batch_size_hint=batch_size,
         flags=request.flags,
@@ -250,6 +249,8 @@ def _read_columns(
 
 def _list_columns(request: PlanRequest, bindings: Sequence[Binding]) -> set[str]:
     """Returns the columns that only ragged and sparse inputs take: lists, whatever the first rows are."""
+    if request.preprocess is not None:  # it has been tried on what the first rows are
+        return set()
     inputs = [each for binding in bindings for each in binding.inputs]
     names = {name for each in inputs if not each.tensor.is_dense for name in each.columns}
     others = {name for each in inputs if each.tensor.is_dense for name in each.columns}
@@ -257,13 +258,16 @@ def _list_columns(request: PlanRequest, bindings: Sequence[Binding]) -> set[str]
 
 
 def _features(
-    columns: Sequence[str], features: Mapping[str, tfrecord.Feature], lists: Collection[str]
+    columns: Sequence[str], description: InputDescription, lists: Collection[str]
 ) -> dict[str, tuple[str, int | None, bool]]:
+    """Returns how the columns are parsed; in Examples a list is a feature of any length."""
+    features = description.features
     used = {name: features[name] for name in columns if name in features}
+    varying = lists if description.has_records else ()
     return {
         name: (
             type_to_text(each.value_type),
-            VARYING if name in lists and not each.is_sequence else each.length,
+            VARYING if name in varying and not each.is_sequence else each.length,
             each.is_sequence,
         )
         for name, each in used.items()

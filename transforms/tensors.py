@@ -15,6 +15,8 @@ from transforms.casts import as_stored, cast_values
 from transforms.formats.example_bytes import to_examples
 from transforms.input_batch import InputBatch
 
+_EXAMPLE_REMEDY = "change it with --preprocess, or leave the column out with --input_map"
+
 
 def to_tensors(batch: InputBatch, binding: Binding) -> dict[str, Any]:
     """Returns one array or string tensor for each input, with the batch as first dimension.
@@ -94,7 +96,8 @@ def _to_tensor(batch: InputBatch, bound: BoundInput) -> Any:
     if bound.takes_records:
         return batch.records
     if bound.as_example:
-        return _bytes_values(to_examples(batch.columns.select(list(bound.columns))))
+        columns = batch.columns.select(list(bound.columns))
+        return _bytes_values(to_examples(columns, _EXAMPLE_REMEDY))
     if len(bound.columns) == 1:
         values = _column_values(batch, bound.columns[0], bound)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 
 from servable_core.batching.length_ladder import LengthLadder
 from servable_core.batching.ragged_array import RaggedArray, row_mask, unpadded
+from servable_core.errors import FailedPreconditionError
 
 
 class Derivation(Enum):
@@ -145,6 +146,10 @@ def cut_outputs(
 
     An output whose second dimension is not the padded length stays as it is: the model has made
     something of its own of it. Where the model gets ragged rows, it pads them to the longest itself.
+
+    Raises:
+        FailedPreconditionError: The model gets several ragged inputs whose rows differ in length, so
+            that nobody knows which of them an output is as long as.
     """
     if padded.lengths is None or not options.ragged_outputs:
         return dict(outputs)
@@ -152,9 +157,22 @@ def cut_outputs(
     widths = {padded.padded_length} if padded.is_padded else set()
     if padded.keeps_lengths:
         widths.add(int(lengths.max(initial=0)))
+    to_cut = {
+        name
+        for name in options.ragged_outputs.intersection(outputs)
+        if outputs[name].ndim > 1 and outputs[name].shape[1] in widths
+    }
+    if to_cut:
+        _check_lengths(min(to_cut), padded, lengths, rows)
     return {
-        name: unpadded(value, lengths)
-        if name in options.ragged_outputs and value.ndim > 1 and value.shape[1] in widths
-        else value
+        name: unpadded(value, lengths) if name in to_cut else value
         for name, value in outputs.items()
     }
+
+
+def _check_lengths(output: str, padded: PaddedInputs, lengths: np.ndarray, rows: slice) -> None:
+    for name, value in padded.inputs.items():
+        if isinstance(value, RaggedArray) and (value.lengths[rows] != lengths).any():
+            raise FailedPreconditionError(
+                f"output {output!r} is as wide as the longest row of the call, but the ragged input {name!r} has rows of other lengths than another one, so it cannot be cut to its own; export it ragged, or leave it out with --output_tensors"
+            )

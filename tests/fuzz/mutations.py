@@ -21,6 +21,7 @@ _PIECES = (
     b"\xed\xa0\x80",
     "\u2028".encode(),
     b"\x0b",
+    b"\nnull\n",
     b'"',
 )
 Generator = np.random.Generator

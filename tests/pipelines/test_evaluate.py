@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
+from pipelines import launch
+from pipelines.evaluation_outcome import tell_outcome
 from tests.evaluation_jobs import (
     evaluate,
     labelled_table,
@@ -299,6 +302,42 @@ def test_ctrl_c_leaves_nothing_half_done(base_path, data, tmp_path, capsys):
     assert not (output / "metrics.json").exists()
     assert not (output / "states").exists()
     assert evaluate(base_path, data, output, *flags) == 0
+
+
+def _then_ctrl_c(run, *args, **kwargs):
+    run(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_after_the_last_unit_stops_as_well(base_path, data, tmp_path, capsys, monkeypatch):
+    """Nothing checks the abort token by then, and the verdict is still to be made."""
+    output = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "run_evaluation", partial(_then_ctrl_c, launch.run_evaluation))
+        assert evaluate(base_path, data, output, "--candidate=2") == 130
+    assert "stopped: SIGINT" in capsys.readouterr().err
+    assert not list(output.iterdir())
+    assert evaluate(base_path, data, output, "--candidate=2") == 0
+
+
+def test_the_directory_is_locked_until_the_verdict_is_written(
+    base_path, data, tmp_path, capsys, monkeypatch
+):
+    """Else another job may replace the states, and leave them beside this one's metrics."""
+    output = tmp_path / "out"
+    flags = ["--candidate=2", "--if_exists=overwrite"]
+    codes = []
+
+    def told_late(*args, **kwargs):
+        monkeypatch.undo()
+        codes.append(evaluate(base_path, data, output, *flags))
+        return tell_outcome(*args, **kwargs)
+
+    monkeypatch.setattr("pipelines.evaluate.tell_outcome", told_late)
+    assert evaluate(base_path, data, output, *flags) == 0
+    assert codes == [2]
+    assert "is being written by another job" in capsys.readouterr().err
+    assert not (output / "_job").exists()
 
 
 def test_rows_that_cannot_be_evaluated_are_counted(base_path, tmp_path):

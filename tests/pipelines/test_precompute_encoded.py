@@ -101,6 +101,9 @@ def test_rows_that_cannot_be_encoded_are_put_aside(base, tmp_path):
     )
     assert report.manifest["dead_letters"] == {"bind": 1}
     assert read_output(tmp_path / "out")["id"].to_pylist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    (message,) = pq.read_table(tmp_path / "out/_dead_letters")["error_message"].to_pylist()
+    assert "'ids' has a list with a null in it" in message
+    assert "--preprocess" in message, "what can be done is told of an input, not of an output"
 
 
 def test_rows_that_are_alike(base, tmp_path):

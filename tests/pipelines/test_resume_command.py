@@ -81,12 +81,25 @@ class TestProgram:
     def test_a_script_that_runs_by_itself(self, tmp_path, monkeypatch, is_on_path):
         """Which is how the installed command is started: the system adds the interpreter."""
         script = tmp_path / "bulk-inference"
-        script.touch(mode=0o755)
+        script.write_text("#!/usr/bin/python3\n")
+        script.chmod(0o755)
         if is_on_path:
             monkeypatch.setenv("PATH", str(tmp_path))
         args = ["precompute", "--output=o"]
         expected = "bulk-inference" if is_on_path else str(script)
         assert program_words(["/usr/bin/python3", str(script), *args], args) == (expected,)
+
+    @pytest.mark.parametrize("script", ["run.py", "./run.py"])
+    @pytest.mark.parametrize("first_line", ["", "#!/usr/bin/env python3", "#!/opt/python"])
+    def test_a_script_that_only_seems_to_run_by_itself(
+        self, tmp_path, monkeypatch, script, first_line
+    ):
+        """All files may be executable; without its interpreter the command may not run, or in another."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "run.py").write_text(f"{first_line}\n")
+        (tmp_path / "run.py").chmod(0o755)
+        words = ["/opt/python" if script == "run.py" else "/venv/python", script]
+        assert program_words([*words, "precompute"], ["precompute"]) == tuple(words)
 
     def test_is_in_the_command(self):
         """Quoted for a shell."""

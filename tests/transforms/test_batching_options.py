@@ -119,7 +119,7 @@ class TestSize:
 
     @pytest.mark.parametrize(
         ("hint", "num_gpus", "largest"),
-        [(65_536, 0, 131_072), (65_536, 1, 1_048_576), (300_000, 0, 300_000)],
+        [(65_536, 0, 65_536), (8192, 0, 65_536), (65_536, 1, 1_048_576), (300_000, 0, 300_000)],
     )
     def test_very_large_sizes_are_for_gpus(self, hint, num_gpus, largest):
         options = _options(hint=hint, num_gpus=num_gpus)

@@ -124,6 +124,24 @@ class TestLetters:
         }
         assert json.loads(raw_records(InputBatch(columns=columns), [1])[0])["s"] == "x"
 
+    @pytest.mark.parametrize(
+        ("array", "expected"),
+        [
+            (pa.array([0, 4_000_000], pa.date32()), 4_000_000),
+            (pa.array([0, 2**62], pa.timestamp("s")), 2**62),
+            (pa.array([0, 2**62], pa.duration("s")), 2**62),
+            (pa.array([0, 7], pa.timestamp("s", "No/Where")), 7),
+            (pa.array([[0], [1, 4_000_000]], pa.list_(pa.date32())), ["1970-01-02", 4_000_000]),
+            (pa.array(["a", "b"], pa.string_view()), "b"),
+        ],
+        ids=["date", "time", "duration", "zone", "list", "view"],
+    )
+    def test_raw_records_of_odd_values(self, array, expected):
+        """Damage makes years that Python has not, and that must not stop the others."""
+        batch = InputBatch(columns=pa.record_batch({"x": array, "y": [1, 2]}))
+        (record,) = raw_records(batch, [1])
+        assert json.loads(record) == {"x": expected, "y": 2}
+
     def test_many_letters(self):
         """Some rows at once make the letters that each of them makes by itself."""
         columns = pa.record_batch(

@@ -1,5 +1,6 @@
 """States merged by Beam: the same bytes whatever it combines first, and with what."""
 
+import contextlib
 import pickle
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
+from servable_core.errors import AbortedError
 from tests.transforms.metrics.evaluated import batch_of, two_models
-from transforms.evaluate import MergeStates
+from transforms.evaluate import MergeStates, _MeasureUnitFn
 from transforms.evaluation.evaluation_setup import EvaluationSetup
 from transforms.evaluation.spilled_states import SpilledStates, spill
+from transforms.job_state import start_job_state
 from transforms.metrics import Task, create_evaluation
 
 _ROWS, _PARTS = 900, 12
@@ -109,3 +112,34 @@ def test_many_bundles_of_a_runner(parts, places, tmp_path, fanout):
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         merged = pipeline | beam.Create(places, reshuffle=True) | beam.Reshuffle() | combined
         assert_that(merged, check)
+
+
+class _Unit:
+    """A source of one unit, whose states are given."""
+
+    def __init__(self, states):
+        self._states = states
+
+    num_units = 1
+
+    def opened(self, _state):
+        return contextlib.nullcontext(lambda _index: self._states)
+
+
+def test_a_bundle_of_a_stopped_job_writes_nothing(parts, tmp_path):
+    """The launcher has seen it idle, between its last unit and its end, and clears the directory."""
+    state = start_job_state(str(tmp_path))
+    bundle = _MeasureUnitFn(
+        source=_Unit(parts[0]),
+        measured=_SETUP,
+        scratch=str(tmp_path),
+        max_unit_retries=0,
+        stops_siblings=False,
+    )
+    bundle.setup()
+    bundle.start_bundle()
+    bundle.process(0)
+    state.abort.set("SIGINT")
+    with pytest.raises(AbortedError, match="SIGINT"):
+        list(bundle.finish_bundle())
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import sys
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
-from servable_core.errors import NotFoundError
+from servable_core.errors import InvalidArgumentError, NotFoundError
 from transforms.local_glob import glob_expression, match_local
 
 FILES = (
@@ -52,6 +52,10 @@ def _root(tmp_path):
         "x[^-]1.parquet",
         "day[[]3]/*",
         "day[3/*",
+        "day[]*/*",
+        "[]",
+        "[!]*",
+        "x[!]1.parquet",
         "a.csv",
         "no_such_file",
         "no_such_directory/*",
@@ -68,6 +72,12 @@ def test_as_beam_matches(root, pattern):
     assert [(each.path, each.size_bytes, each.mtime_secs) for each in found] == sorted(
         (each.path, each.size_in_bytes, each.last_updated_in_seconds) for each in expected
     )
+
+
+def test_a_range_that_is_upside_down(root):
+    """The regular expression that a glob becomes is nobody's business."""
+    with pytest.raises(InvalidArgumentError, match=r"is no glob \(bad character range c-a\)"):
+        match_local(f"{root}/[c-a]*")
 
 
 def test_a_link_to_nothing(root):

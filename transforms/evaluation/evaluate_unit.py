@@ -18,6 +18,8 @@ from transforms.unit_table import Unit
 
 # Rows that are measured at a time: many, for a step of numpy costs as much for few.
 _ROWS_PER_UPDATE = 1 << 18
+# Fewer where a row is large, as with scores of a thousand classes: they are copied several times.
+_BYTES_PER_UPDATE = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class RowMeasure:
     def measure(self, rows: Iterable[PredictedRows]) -> States:
         """Returns the states of all `rows`."""
         states = Accumulator(self.evaluation)
-        for each in pooled(rows, self.columns, _ROWS_PER_UPDATE):
+        for each in pooled(rows, self.columns, _ROWS_PER_UPDATE, _BYTES_PER_UPDATE):
             states.add(self.evaluation.update(self.rows.batch(each.columns, each.outputs)))
         return states.merged()
 
@@ -71,21 +73,25 @@ def evaluate_unit(unit: Unit, job: UnitJob, measure: RowMeasure) -> States:
 
 
 def pooled(
-    rows: Iterable[PredictedRows], columns: Sequence[str], num_rows: int
+    rows: Iterable[PredictedRows], columns: Sequence[str], num_rows: int, num_bytes: int
 ) -> Iterator[PredictedRows]:
-    """Yields the same rows with these columns alone, `num_rows` or a few more at a time."""
+    """Yields the same rows with these columns alone, `num_rows` or `num_bytes` at a time.
+
+    What comes last is less, and any may be a few rows more.
+    """
     waiting: list[PredictedRows] = []
-    num_waiting = 0
+    rows_waiting = bytes_waiting = 0
     for each in rows:
         if waiting and _shape(each) != _shape(waiting[0]):
             yield _joined(waiting)
-            waiting, num_waiting = [], 0
+            waiting, rows_waiting, bytes_waiting = [], 0, 0
         kept = PredictedRows(columns=each.columns.select(list(columns)), outputs=each.outputs)
         waiting.append(kept)
-        num_waiting += each.columns.num_rows
-        if num_waiting >= num_rows:
+        rows_waiting += kept.columns.num_rows
+        bytes_waiting += kept.nbytes
+        if rows_waiting >= num_rows or bytes_waiting >= num_bytes:
             yield _joined(waiting)
-            waiting, num_waiting = [], 0
+            waiting, rows_waiting, bytes_waiting = [], 0, 0
     if waiting:
         yield _joined(waiting)
 

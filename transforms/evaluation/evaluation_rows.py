@@ -17,7 +17,12 @@ import pyarrow as pa
 from servable_core.errors import InvalidArgumentError
 from transforms.binding import closest
 from transforms.evaluation.prediction_arrays import to_numbers, to_scores, to_scores_by_class
-from transforms.evaluation.row_identity import example_keys, named_column, row_blocks
+from transforms.evaluation.row_identity import (
+    example_keys,
+    key_numbers,
+    named_column,
+    row_blocks,
+)
 from transforms.evaluation.row_labels import to_labels
 from transforms.evaluation.slice_catalog import SliceCatalog
 from transforms.metrics import EvaluationBatch, EvaluationOptions, Task
@@ -78,15 +83,18 @@ class EvaluationRows:
             None if name is None else named_column(columns, name, flag)
             for name, flag in ((given.label, "--label"), (given.weight, "--weight"))
         )
+        key = given.example_key
+        key_hashes = None if key is None else key_numbers(columns, (key,))
+        # Text takes long to hash, so no column is hashed twice.
+        cluster_key = None if given.cluster_key == key else given.cluster_key
         return EvaluationBatch(
             predictions=self._predictions(outputs, columns.num_rows),
             slice_ids=self._catalog.slice_ids(columns),
-            blocks=row_blocks(
-                columns, given.example_key, given.cluster_key, self._options.num_blocks
-            ),
+            blocks=row_blocks(columns, key_hashes, cluster_key, self._options.num_blocks),
             labels=None if label is None else self._labels(label),
             weights=None if weight is None else _weights(weight),
-            example_keys=example_keys(columns, given.example_key),
+            example_keys=example_keys(columns, key),
+            key_hashes=key_hashes,
         )
 
     def _labels(self, column: pa.Array) -> Floats:

@@ -199,9 +199,9 @@ class MetricColumns(Sequence[MetricResult]):
         half = reaches[places] * numbers["standard_error"] if places.size else np.zeros(0)
         lower, upper = numbers["lower_bound"] - half, numbers["upper_bound"] + half
         is_share = self.methods == METHODS.index(Method.WILSON)
-        share = numbers["value"][is_share]
         rows = numbers["effective_rows"][is_share]
-        lower[is_share], upper[is_share] = wilson_intervals(share, rows, level)
+        lower[is_share], _ = wilson_intervals(numbers["lower_bound"][is_share], rows, level)
+        _, upper[is_share] = wilson_intervals(numbers["upper_bound"][is_share], rows, level)
         return lower, upper
 
     def certified_errors(self) -> Floats:

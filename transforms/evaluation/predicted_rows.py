@@ -19,3 +19,8 @@ class PredictedRows:
     columns: pa.RecordBatch
     outputs: tuple[pa.RecordBatch | None, ...]
     num_found: tuple[int, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the rows take."""
+        return sum(each.nbytes for each in (self.columns, *self.outputs) if each is not None)

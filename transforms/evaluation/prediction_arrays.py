@@ -79,9 +79,15 @@ def to_scores_by_class(
     return known
 
 
+def are_lists(data_type: pa.DataType) -> bool:
+    """Whether values are lists, however a file holds them."""
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(data_type) for is_kind in kinds)
+
+
 def _lengths(column: pa.Array, what: str) -> Floats:
     """Returns the length of each list, NaN for null."""
-    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+    if not are_lists(column.type):
         raise InvalidArgumentError(
             f"{what} is {column.type}, where a list of scores is expected; give another --prediction or --task"
         )

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from servable_core.errors import InvalidArgumentError
 from servable_core.servables.signature import TensorSpec
 from transforms.binding import closest
+from transforms.evaluation.prediction_arrays import are_lists
 from transforms.evaluation.single_values import is_text
 
 _TEXT = "string"
@@ -82,7 +83,7 @@ def _dtype(data_type: pa.DataType) -> str:
 
 def _row_shape(column: pa.Array) -> tuple[int | None, ...]:
     shape: list[int | None] = []
-    while pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type):
+    while are_lists(column.type):
         lengths = pc.unique(pc.list_value_length(column).drop_null())
         shape.append(lengths[0].as_py() if len(lengths) == 1 else None)
         column = column.flatten()

@@ -7,7 +7,6 @@ from typing import Any
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.estimate import Estimate
 from transforms.metrics.evaluation_batch import EvaluationBatch
-from transforms.metrics.key_blocks import hash_keys
 from transforms.metrics.key_sample import KeySample
 from transforms.metrics.metric_family import MetricValue, States
 
@@ -35,9 +34,9 @@ class RepeatedKeys:
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the keys of the rows of a batch."""
-        if batch.example_keys is None:
-            raise InvalidArgumentError("keys can be counted only if the rows have them")
-        return {_STATE: KeySample.of_rows(self.max_keys, hash_keys(batch.example_keys))}
+        if batch.key_hashes is None:
+            raise InvalidArgumentError("keys can be counted only if the batch has their hashes")
+        return {_STATE: KeySample.of_rows(self.max_keys, batch.key_hashes)}
 
     def finalise(self, states: Mapping[str, Any], slice_id: int) -> Iterator[MetricValue]:
         """Yields `repeated_keys` of all rows, which is the same for each version."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from servable_core.errors import InvalidArgumentError
 from transforms.binding import closest
@@ -14,7 +13,7 @@ from transforms.evaluation.slice_values import value_names
 from transforms.input_batch import SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN
 from transforms.metrics import key_blocks
 from transforms.metrics.array_types import Booleans, Integers
-from transforms.metrics.key_blocks import hash_keys
+from transforms.metrics.key_blocks import Hashes, hash_blocks, hash_keys
 
 SOURCE_KEY = (SOURCE_FILE_COLUMN, SOURCE_ROW_COLUMN)
 
@@ -45,21 +44,27 @@ def example_keys(columns: pa.RecordBatch, name: str | None) -> pa.Array:
 
 
 def row_blocks(
-    columns: pa.RecordBatch, example_key: str | None, cluster_key: str | None, num_blocks: int
+    columns: pa.RecordBatch, key_hashes: Hashes | None, cluster_key: str | None, num_blocks: int
 ) -> Integers:
     """Returns the block of each row; rows of a cluster, or of one example, are in the same.
+
+    Args:
+        columns: The rows.
+        key_hashes: The numbers of their example keys; None for file and row number.
+        cluster_key: Column of what rows are dependent within, or None.
+        num_blocks: How many blocks there are.
 
     Raises:
         InvalidArgumentError: A key column is missing, or its values do not identify anything.
     """
     if cluster_key is not None:
         return key_blocks(_keys(columns, cluster_key, "--cluster_key"), num_blocks)
-    if example_key is not None:
-        return key_blocks(_keys(columns, example_key, "--example_key"), num_blocks)
-    return key_blocks(_places(columns), num_blocks)
+    if key_hashes is None:
+        key_hashes = key_numbers(columns, SOURCE_KEY)
+    return hash_blocks(key_hashes, num_blocks)
 
 
-def key_numbers(columns: pa.RecordBatch, key: Sequence[str]) -> NDArray[np.uint64]:
+def key_numbers(columns: pa.RecordBatch, key: Sequence[str]) -> Hashes:
     """Returns a number for each row, equal where keys are; almost certainly different otherwise.
 
     Args:

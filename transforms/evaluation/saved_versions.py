@@ -33,12 +33,14 @@ class SavedPart:
         num_rows: Its rows.
         num_groups: Its row groups.
         size_bytes: Its length.
+        mtime_secs: Its last change, by which what was read of it is known to be old.
     """
 
     path: str
     num_rows: int
     num_groups: int
     size_bytes: int
+    mtime_secs: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,4 +241,5 @@ def _part(file: FileInfo, footer: ParquetFooter) -> SavedPart:
         num_rows=sum(each.num_rows for each in footer.row_groups),
         num_groups=len(footer.row_groups),
         size_bytes=file.size_bytes,
+        mtime_secs=file.mtime_secs,
     )

@@ -4,7 +4,7 @@ The p-value of a claim is the level below which the one-sided confidence bound r
 that tests and intervals never contradict each other:
 
     t = (estimate - limit) / SE, p = P(T > t)        T is Student's t, or normal
-    z = (share - limit) / sqrt(limit (1 - limit) / n) for shares with Wilson's interval, which is
+    z = (share - limit) / sqrt(limit (1 - limit) / n) for all with Wilson's interval, which is
                                                       this score test turned round (Wilson, 1927)
 
 Bins are on the safe side: the estimate is taken at the bound that is certain.
@@ -32,7 +32,7 @@ def p_above(estimate: Estimate, limit: float, *, or_equal: bool) -> float:
         return _tail(estimate.lower_bound - limit, estimate, or_equal=or_equal)
     if limit >= 1:
         return 1.0  # no number of rows shows that a share is not just below
-    return _share_tail(estimate.value - limit, limit, estimate, or_equal=or_equal)
+    return _share_tail(estimate.lower_bound - limit, limit, estimate, or_equal=or_equal)
 
 
 def p_below(estimate: Estimate, limit: float, *, or_equal: bool) -> float:
@@ -41,7 +41,7 @@ def p_below(estimate: Estimate, limit: float, *, or_equal: bool) -> float:
         return _tail(limit - estimate.upper_bound, estimate, or_equal=or_equal)
     if limit <= 0:
         return 1.0
-    return _share_tail(limit - estimate.value, limit, estimate, or_equal=or_equal)
+    return _share_tail(limit - estimate.upper_bound, limit, estimate, or_equal=or_equal)
 
 
 def _tail(distance: float, estimate: Estimate, *, or_equal: bool) -> float:

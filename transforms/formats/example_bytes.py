@@ -34,18 +34,30 @@ _KEY, _VALUE = 1, 2
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 _LIST_VALUES = 1
 _INTERVAL = pa.month_day_nano_interval()
+_REMEDY = "change it with --postprocess, or write --output_format=parquet"
 
 
-def to_examples(columns: pa.RecordBatch) -> pa.LargeBinaryArray:
+class _NoPlaceError(Exception):
+    """An Example has no place for a value; the message says which and why."""
+
+
+def to_examples(columns: pa.RecordBatch, remedy: str = _REMEDY) -> pa.LargeBinaryArray:
     """Returns the Example of each row, serialized; features are in the order of the columns.
+
+    Args:
+        columns: The rows.
+        remedy: What the user can do about a column that Examples have no place for.
 
     Raises:
         InvalidArgumentError: A column is of a type that Examples lack, an unsigned number is beyond
             int64, or a list holds a null.
     """
     entries = EMPTY
-    for name, column in zip(columns.schema.names, columns.columns, strict=True):
-        entries += _entry(name, column)
+    try:
+        for name, column in zip(columns.schema.names, columns.columns, strict=True):
+            entries += _entry(name, column)
+    except _NoPlaceError as error:
+        raise InvalidArgumentError(f"{error}; {remedy}") from error
     return delimited(_FEATURES, entries).joined(columns.num_rows)
 
 
@@ -92,8 +104,8 @@ def _feature(name: str, values: pa.Array, offsets: np.ndarray) -> ByteRows:
         return delimited(_INT64_LIST, delimited(_LIST_VALUES, packed))
     if _is_text(values.type):
         return delimited(_BYTES_LIST, repeated(_LIST_VALUES, _bytes(values), offsets))
-    raise InvalidArgumentError(
-        f"column {name!r} is {values.type}, which a tf.train.Example has no feature for; turn it into numbers or text with --postprocess, or write --output_format=parquet"
+    raise _NoPlaceError(
+        f"column {name!r} is {values.type}, which a tf.train.Example has no feature for"
     )
 
 
@@ -112,8 +124,8 @@ def _floats(name: str, values: pa.Array) -> np.ndarray:
         given = _numpy(values, pa.float64())
         beyond = np.isinf(floats) & np.isfinite(given)
         if beyond.any():
-            raise InvalidArgumentError(
-                f"column {name!r} has {given[beyond][0]}, which is beyond float32, the only floats of a tf.train.Example; scale it with --postprocess, or write --output_format=parquet"
+            raise _NoPlaceError(
+                f"column {name!r} has {given[beyond][0]}, which is beyond float32, the only floats of a tf.train.Example"
             )
     return floats
 
@@ -122,8 +134,8 @@ def _integers(name: str, values: pa.Array) -> np.ndarray:
     try:
         return _numpy(_storage(values), pa.int64())
     except pa.ArrowInvalid as error:
-        raise InvalidArgumentError(
-            f"column {name!r} is {values.type} with a value beyond int64, the only integers of a tf.train.Example ({error}); write --output_format=parquet"
+        raise _NoPlaceError(
+            f"column {name!r} is {values.type} with a value beyond int64, the only integers of a tf.train.Example ({error})"
         ) from error
 
 
@@ -159,7 +171,7 @@ def _bytes(values: pa.Array) -> pa.LargeBinaryArray:
     return pc.fill_null(content, b"") if content.null_count else content
 
 
-def _null_in_list(name: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"column {name!r} has a list with a null in it, which a tf.train.Example cannot hold; fill it with --postprocess, or write --output_format=parquet"
+def _null_in_list(name: str) -> _NoPlaceError:
+    return _NoPlaceError(
+        f"column {name!r} has a list with a null in it, which a tf.train.Example cannot hold"
     )

@@ -14,6 +14,7 @@ from transforms.formats.json_depth import is_nested_deeper
 
 MAX_DEPTH = 100
 TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
+NO_OBJECT = "it is no object"
 NO_UTF8 = "it is not UTF-8"
 BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
@@ -74,7 +75,7 @@ def _object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise _WrongLineError(NO_UTF8) from None
     if not text.startswith("{"):
-        raise _WrongLineError("it is no object")
+        raise _WrongLineError(NO_OBJECT)
     if text.count("[") + text.count("{") > MAX_DEPTH and is_nested_deeper(line, MAX_DEPTH):
         raise _WrongLineError(TOO_DEEP)
     try:

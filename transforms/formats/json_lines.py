@@ -15,7 +15,14 @@ import pyarrow.json as pj
 from servable_core.errors import DataLossError
 from transforms.bad_records import BadRecord
 from transforms.formats.json_depth import is_nested_deeper
-from transforms.formats.json_line_checks import BOM, MAX_DEPTH, NO_UTF8, TOO_DEEP, LineChecks
+from transforms.formats.json_line_checks import (
+    BOM,
+    MAX_DEPTH,
+    NO_OBJECT,
+    NO_UTF8,
+    TOO_DEEP,
+    LineChecks,
+)
 from transforms.formats.json_schema import tables_of_most
 from transforms.formats.parsed_stretches import parse_stretches
 from transforms.formats.text_files import (
@@ -36,6 +43,8 @@ _NEWLINE, _RETURN = ord("\n"), ord("\r")
 _OPEN, _CLOSE = ord("{"), ord("}")
 _SPACE = ord(" ")
 _REFUSALS = (pa.ArrowInvalid, UnicodeDecodeError)
+# Arrow takes a null for an object, and crashes if the first one is none.
+_NULL_FIRST = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*null")
 _ROW_IN_BLOCK = re.compile(r" in row \d+$")
 
 
@@ -289,6 +298,8 @@ def _parse(text: bytes, schema: pa.Schema | None) -> pa.Table:
     text.decode("utf-8")  # Arrow does not look at it
     if is_nested_deeper(text, MAX_DEPTH):  # where Arrow recurses until its stack overflows
         raise pa.ArrowInvalid(TOO_DEEP)
+    if _NULL_FIRST.match(text):
+        raise pa.ArrowInvalid(NO_OBJECT)
     if not text.strip():
         return pa.table({}) if schema is None else schema.empty_table()
     return pj.read_json(
@@ -360,4 +371,4 @@ def _words(error: BaseException | None) -> str:
     if isinstance(error, UnicodeDecodeError):
         return NO_UTF8
     message = str(error).split("\n", 1)[0].removeprefix("JSON parse error: ")
-    return _ROW_IN_BLOCK.sub("", message)
+    return _ROW_IN_BLOCK.sub("", message).removesuffix(".")

@@ -128,5 +128,5 @@ def mcnemar(won: int, lost: int) -> McNemar:
         return McNemar(statistic, corrected, p_value, p_value)
     p_value = fair_coin_p_value(won, lost)
     outcome = math.comb(discordant, won) / 2**discordant
-    mid_p_value = 1 - outcome if won == lost else p_value - outcome
+    mid_p_value = p_value - (outcome / 2 if won == lost else outcome)
     return McNemar(statistic, corrected, p_value, mid_p_value)

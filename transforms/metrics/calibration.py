@@ -45,6 +45,8 @@ def calibration_line(
     positives: Floats,
     negatives: Floats,
     start: tuple[Floats, Floats] = NO_LINE,
+    *,
+    tolerance: float = _TOLERANCE,
 ) -> tuple[Floats, Floats]:
     """Returns intercepts and slopes of the label's logistic regression on the score's logit.
 
@@ -58,14 +60,17 @@ def calibration_line(
         negatives: Weights of the negatives.
         start: Intercepts and slopes that the lines may be near to, which saves steps; NaN for
             unknown.
+        tolerance: How large the last step may be, as a share of the line; what is off after it is
+            about the square of that.
     """
     clipped = np.clip(scores, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
     logits, half = np.log(clipped) - np.log1p(-clipped), (positives + negatives) / 2
     data = _LineData(logits, half, positives - half)
-    lines = _newton(data, *np.nan_to_num(start))
+    intercept, slope = np.nan_to_num(start)
+    lines = _newton(data, intercept, slope, tolerance)
     is_lost = np.isnan(lines[0]) & data.has_both
     if start is not NO_LINE and is_lost.any():  # from afar it may lead away
-        again = _newton(data.rows(np.flatnonzero(is_lost)), *NO_LINE)
+        again = _newton(data.rows(np.flatnonzero(is_lost)), *NO_LINE, tolerance)
         for line, found in zip(lines, again, strict=True):
             line[is_lost] = found
     return lines
@@ -97,10 +102,13 @@ class _LineData(NamedTuple):
         return _LineData(logits, half, excess)
 
 
-def _newton(data: _LineData, intercept: Floats, slope: Floats) -> tuple[Floats, Floats]:
+def _newton(
+    data: _LineData, intercept: Floats, slope: Floats, tolerance: float
+) -> tuple[Floats, Floats]:
     """Returns the lines that steps from some others lead to; NaN where they lead to none.
 
-    Most take few steps, so when most have ended the others are looked at alone.
+    Most take few steps, so when most have ended the others are looked at alone. A line that has
+    ended stays as it is, so that it does not depend on those beside it.
     """
     shape = data.half.shape[:-1]
     found = np.full((2, math.prod(shape)), np.nan)
@@ -119,9 +127,10 @@ def _newton(data: _LineData, intercept: Floats, slope: Floats) -> tuple[Floats, 
         steps = _newton_step(data, intercept, slope)
         intercept, slope = intercept + steps[0], slope + steps[1]
         sizes = np.abs(steps).max(axis=0)
-        is_found = sizes <= _TOLERANCE * (1 + np.maximum(np.abs(intercept), np.abs(slope)))
-        found[:, pending[is_found.ravel()]] = intercept[is_found], slope[is_found]
-        is_open = is_open & (~is_found & np.isfinite(sizes)).ravel()
+        is_near = sizes <= tolerance * (1 + np.maximum(np.abs(intercept), np.abs(slope)))
+        is_found = is_open & is_near.ravel()
+        found[:, pending[is_found]] = intercept.ravel()[is_found], slope.ravel()[is_found]
+        is_open = is_open & ~is_found & np.isfinite(sizes).ravel()
     found[:, ~has_both] = np.nan
     intercepts, slopes = found.reshape(2, *shape)
     return intercepts, slopes

@@ -23,8 +23,8 @@ from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_sums import Additions, sum_slices
 
 _SUMS = ("weight",)
-# As many wrong rows beside the others move a share as far as its 95 % interval reaches.
-_WRONG_ROWS = 4.0
+# As many rows beside the others, all wrong or all right, move a share as far as its 95 % interval reaches.
+_MORE_ROWS = 4.0
 # A matrix for each block would be too large beyond; there are no intervals then.
 _MAX_CLASSES_WITH_BLOCKS = 128
 # Cells that are looked at together.
@@ -93,7 +93,7 @@ class ClassMatrix:
             found = jackknifed_columns(
                 name, slice_ids, metric(total), metric(others), block_weights
             )
-            yield from certain_values.with_doubt(found, partial(_as_few_wrong, blocks, metric))
+            yield from certain_values.with_doubt(found, partial(_as_few_more, blocks, metric))
         for name, metric in CLASS_METRICS.items():
             values, without = metric(total), metric(others)
             for each in range(self.num_classes):
@@ -105,7 +105,7 @@ class ClassMatrix:
                     block_weights,
                     sub_key=f"class={each}",
                 )
-                yield from certain_values.with_doubt(found, partial(_of_class, blocks, each))
+                yield from certain_values.with_doubt(found, partial(_of_class, blocks, each, name))
         for version, label, decision in np.argwhere(total.any(axis=0)).tolist():
             weights = total[:, version, label, decision]
             column = MetricColumn(
@@ -118,8 +118,8 @@ class ClassMatrix:
             yield column.where(weights != 0)
 
 
-def _as_few_wrong(blocks: Floats, metric: MatrixMetric, found: MetricColumn) -> Estimates:
-    """Returns a metric that reaches as far as a few more rows that are decided wrongly move it.
+def _as_few_more(blocks: Floats, metric: MatrixMetric, found: MetricColumn) -> Estimates:
+    """Returns a metric that reaches as far as a few more rows, all wrong or all right, move it.
 
     Args:
         blocks: [slices, blocks, versions, labels, decisions].
@@ -128,15 +128,19 @@ def _as_few_wrong(blocks: Floats, metric: MatrixMetric, found: MetricColumn) -> 
     """
     own = blocks[:, :, found.version]
     matrix, rows = own.sum(axis=1), effective_clusters(own.sum(axis=(2, 3)))
-    is_wrong = ~np.eye(matrix.shape[-1], dtype=bool)
-    added = _WRONG_ROWS * ratio(matrix.sum(axis=(1, 2)), rows, default=0) / is_wrong.sum()
-    moved = metric(matrix + added[:, None, None] * is_wrong)
-    return certain_values.within(found.estimates, np.abs(moved - found.estimates.value))
+    added = _MORE_ROWS * ratio(matrix.sum(axis=(1, 2)), rows, default=0)[:, None, None]
+    is_right = np.eye(matrix.shape[-1], dtype=bool)
+    reaches = [
+        np.abs(metric(matrix + added * some / some.sum()) - found.estimates.value)
+        for some in (is_right, ~is_right)
+    ]
+    return certain_values.within(found.estimates, np.maximum(*reaches))
 
 
-def _of_class(blocks: Floats, index: int, found: MetricColumn) -> Estimates:
-    """Returns a metric of a class, as sure as its rows, or the decisions for it, are many."""
+def _of_class(blocks: Floats, index: int, metric: str, found: MetricColumn) -> Estimates:
+    """Returns a metric of a class, as sure as the rows that it is a share of are many."""
     own = blocks[:, :, found.version]
-    weights = (own[:, :, index].sum(axis=-1), own[..., index].sum(axis=-1))
-    rows = np.minimum(*map(effective_clusters, weights))
-    return certain_values.shares(found.estimates, rows)
+    labelled = effective_clusters(own[:, :, index].sum(axis=-1))
+    decided = effective_clusters(own[..., index].sum(axis=-1))
+    rows = {"recall": labelled, "precision": decided, "f1": (labelled + decided) / 2}
+    return certain_values.shares(found.estimates, rows[metric])

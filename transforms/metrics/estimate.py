@@ -55,7 +55,9 @@ class Estimate:
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Returns a confidence interval, widened by what the bins hide; NaN where unknown."""
         if self.method is Method.WILSON:
-            return wilson_interval(self.value, self.effective_rows, level)
+            ends = (self.lower_bound, self.upper_bound)
+            low, high = (wilson_interval(each, self.effective_rows, level) for each in ends)
+            return low[0], high[1]
         reach = t_quantile((1 + level) / 2, self.degrees_of_freedom)
         half = reach * self.standard_error
         return self.lower_bound - half, self.upper_bound + half

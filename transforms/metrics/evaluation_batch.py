@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.array_types import Booleans, Floats, Integers
+from transforms.metrics.key_blocks import Hashes
 from transforms.metrics.slice_columns import SliceColumns, slice_columns
 
 # Rows of which a dozen columns of numbers stay in the processor's cache.
@@ -28,6 +29,7 @@ class EvaluationBatch:
         labels: [rows], NaN where missing; None for data without labels.
         weights: [rows]; None for 1.
         example_keys: [rows], any type; None where rows need no name.
+        key_hashes: [rows], of `hash_keys`; None where nothing counts the keys.
     """
 
     predictions: Floats
@@ -36,9 +38,10 @@ class EvaluationBatch:
     labels: Floats | None = None
     weights: Floats | None = None
     example_keys: pa.Array | None = None
+    key_hashes: Hashes | None = None
 
     def __post_init__(self) -> None:
-        optional = (self.labels, self.weights, self.example_keys)
+        optional = (self.labels, self.weights, self.example_keys, self.key_hashes)
         lengths = {len(each) for each in optional if each is not None}
         lengths |= {self.predictions.shape[1], len(self.slice_ids), len(self.blocks)}
         if len(lengths) != 1:
@@ -104,6 +107,7 @@ class EvaluationBatch:
             labels=None if self.labels is None else self.labels[rows],
             weights=None if self.weights is None else self.weights[rows],
             example_keys=keys,
+            key_hashes=None if self.key_hashes is None else self.key_hashes[rows],
         )
 
 

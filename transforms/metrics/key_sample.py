@@ -6,15 +6,14 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from transforms.metrics import state
 from transforms.metrics.array_types import Integers
 from transforms.metrics.grouping import run_starts
+from transforms.metrics.key_blocks import Hashes
 
 _KIND = "key_sample"
 _HASH_BITS = 64
-Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -96,4 +96,4 @@ def wilson_intervals(shares: Floats, rows: Floats, level: float) -> tuple[Floats
     squared = NormalDist().inv_cdf((1 + level) / 2) ** 2 / rows
     centre = (shares + squared / 2) / (1 + squared)
     half = np.sqrt(squared * shares * (1 - shares) + squared**2 / 4) / (1 + squared)
-    return centre - half, centre + half
+    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)  # rounding may lead beyond

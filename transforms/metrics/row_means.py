@@ -229,7 +229,7 @@ class RowMeans:
                     metric.name, slice_ids, means[i], others[i], block_weights
                 )
                 if metric.is_share:
-                    found = map(partial(_of_clusters, block_weights), found)
+                    found = map(partial(_of_clusters, block_weights, sums.effective_rows), found)
             else:
                 found = self._linearised(metric, slice_ids, sums)
             yield from of_pairs(found) if metric.is_paired else found
@@ -287,7 +287,7 @@ class RowMeans:
         change, change_wwx = mean - mean[:, :1], sums.wwx - sums.wwx[:, :1]
         own = sums.wwxx - 2 * mean * sums.wwx + mean**2 * squared
         of_change = sums.wwdd - 2 * change * change_wwx + change**2 * squared
-        rows = ratio(weight**2, sums.squared)
+        rows = sums.effective_rows
         for version in range(self.num_versions):
             estimates = _mean_estimates(mean[:, version], own[:, version], weight, rows)
             if metric.is_share:
@@ -306,11 +306,12 @@ class RowMeans:
                 yield MetricColumn(**about, is_difference=True, estimates=estimates)
 
 
-def _of_clusters(block_weights: Floats, found: MetricColumn) -> MetricColumn:
-    """Returns shares, or changes of shares, as sure as clusters are."""
+def _of_clusters(block_weights: Floats, rows: Floats, found: MetricColumn) -> MetricColumn:
+    """Returns shares, or changes of shares, as sure as clusters are; they are never worth more rows."""
     if not found.is_difference:
-        return replace(found, estimates=clustered_shares(found.estimates, block_weights))
-    return replace(found, estimates=_doubted(found.estimates, effective_clusters(block_weights)))
+        return replace(found, estimates=clustered_shares(found.estimates, block_weights, rows))
+    clusters = np.minimum(effective_clusters(block_weights), rows)
+    return replace(found, estimates=_doubted(found.estimates, clusters))
 
 
 def _doubted(changes: Estimates, rows: Floats) -> Estimates:
@@ -354,6 +355,11 @@ class _MetricSums:
     wwx: Floats
     wwxx: Floats
     wwdd: Floats
+
+    @property
+    def effective_rows(self) -> Floats:
+        """How many rows of equal weight they are worth."""
+        return ratio(self.weight**2, self.squared)
 
     @property
     def means(self) -> Floats:

@@ -11,7 +11,7 @@ from transforms.metrics import certain_values, delong, float_bins, ranking
 from transforms.metrics.array_types import Booleans, Floats, Integers
 from transforms.metrics.calibration import NO_LINE, calibration_line
 from transforms.metrics.channels import Channels
-from transforms.metrics.effective_clusters import effective_clusters
+from transforms.metrics.effective_clusters import effective_clusters, effective_share_rows
 from transforms.metrics.estimate import Method
 from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
@@ -23,14 +23,21 @@ from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.metric_column import MetricColumn
 from transforms.metrics.metric_family import States
 from transforms.metrics.ranking import Bounded, Ranks
+from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_distributions import SliceDistributions
 
+# Within so many standard errors of 0 or 1 an AUC of samples is not quite normal.
+_NORMAL_DISTANCE = 5.0
 # Bins per octave of the joint distribution: DeLong's error mostly needs no more.
 _JOINT_MANTISSA_BITS = 3
 # How much of an AUC's distance to 0 or 1 these bins may blur; scores in a narrow band share them.
 _MAX_BLUR = 0.01
-# Bins of the distributions that the jackknife leaves blocks out of.
-_JACKKNIFE_BINS = 512
+# Bins of the distributions that the jackknife leaves blocks out of. Thousands of scores have more,
+# as a few positives may lie among very many negatives there.
+_JACKKNIFE_BINS = 256
+_JACKKNIFE_BINS_OF_MANY = 512
+# Of the calibration lines without a block, of which only the spread counts.
+_JACKKNIFE_TOLERANCE = 1e-4
 _AVERAGE_PRECISION = "average_precision"
 _LINES = ("calibration_intercept", "calibration_slope")
 
@@ -124,7 +131,7 @@ class ScoreRanking:
             )
             if name == "auc":
                 aucs.note(slice_ids, value, others, block_weights, class_rows)
-                found = (self._with_delong(states, each, versions) for each in found)
+                found = (self._with_auc_intervals(states, each, versions) for each in found)
             yield from certain_values.with_doubt(
                 found,
                 partial(_bounded, class_rows) if name == "auc" else _unknown,
@@ -149,29 +156,51 @@ class ScoreRanking:
             ),
         }
 
-    def _with_delong(
+    def _with_auc_intervals(
         self, states: Mapping[str, Any], column: MetricColumn, versions: "Sequence[_Version]"
     ) -> MetricColumn:
-        """Returns AUCs, or differences of two, with DeLong's errors where these are right."""
-        if not self.uses_delong or (column.is_difference and not self.has_joint):
-            return column
+        """Returns AUCs, or differences of two, with DeLong's errors where these are right.
+
+        Args:
+            states: Of the whole evaluation.
+            column: The AUCs with the jackknife's errors.
+            versions: The distributions that they are of.
+        """
         estimates, version = column.estimates, versions[column.version]
-        if column.is_difference:
-            joint = self._joint_counts(states, column.slice_ids, column.version)
-            errors = delong.auc_difference_standard_errors(joint)
-            # Scores may have moved within the bins alone, which do not tell how far.
-            is_right = (errors != 0) | (estimates.value == 0)
-            is_right &= ~_are_blurred(joint, (versions[0], version))
-        else:
-            errors = delong.auc_standard_errors(version.ranks)
-            is_right = np.ones(errors.size, dtype=bool)
-        by_delong = replace(
-            estimates,
-            standard_error=errors,
-            degrees_of_freedom=np.full(errors.size, np.inf),
-            methods=method_places(~np.isnan(errors), Method.DELONG),
-        )
-        return replace(column, estimates=by_delong.where(is_right, estimates))
+        if not column.is_difference:
+            return replace(column, estimates=self._own_aucs(estimates, version))
+        if not (self.uses_delong and self.has_joint):
+            return column
+        joint = self._joint_counts(states, column.slice_ids, column.version)
+        errors = delong.auc_difference_standard_errors(joint)
+        # Scores may have moved within the bins alone, which do not tell how far.
+        is_right = (errors != 0) | (estimates.value == 0)
+        is_right &= ~_are_blurred(joint, (versions[0], version))
+        return replace(column, estimates=_by_delong(estimates, errors).where(is_right, estimates))
+
+    def _own_aucs(self, aucs: Estimates, version: "_Version") -> Estimates:
+        """Returns AUCs of a version; near 0 or 1, where they are lopsided, with Wilson's intervals."""
+        if self.uses_delong:
+            aucs = _by_delong(aucs, delong.auc_standard_errors(version.ranks))
+        distance = np.minimum(aucs.value, 1 - aucs.value)
+        is_near = distance < _NORMAL_DISTANCE * aucs.standard_error
+        is_near &= ~certain_values.are_certain(aucs)
+        methods = method_places(is_near, Method.WILSON)
+        rows = self._effective_rows(aucs, version)
+        return replace(aucs, methods=methods, effective_rows=rows).where(is_near, aucs)
+
+    def _effective_rows(self, aucs: Estimates, version: "_Version") -> Floats:
+        """Returns of how many rows shares would vary as much (as Korn and Graubard, 1998).
+
+        One pair may have all the variance that was seen, so there are at most the rows there are.
+        """
+        if self.uses_delong:
+            rows = version.ranks.num_positives + version.ranks.num_negatives
+            spread, variance = aucs.value * (1 - aucs.value), np.square(aucs.standard_error)
+            return np.minimum(ratio(spread, variance), rows)
+        weights = version.scores.block_weights
+        rows = effective_clusters(weights)
+        return effective_share_rows(aucs.value, aucs.standard_error, weights, rows)
 
     def _class_rows(self, scores: SliceDistributions) -> Floats:
         """Returns how many rows the smaller class has, or is worth."""
@@ -211,7 +240,8 @@ class _Version:
         negatives, positives = scores.total.swapaxes(0, 1)
         self.ranks = Ranks(positives, negatives)
         is_fine = scores.sizes.max(initial=0) > _JACKKNIFE_BINS  # all of them, or none is
-        self._coarse = scores.coarsened(_JACKKNIFE_BINS) if is_fine else scores
+        max_bins = _JACKKNIFE_BINS if scores.is_exact else _JACKKNIFE_BINS_OF_MANY
+        self._coarse = scores.coarsened(max_bins) if is_fine else scores
         self._near = NO_LINE
         self.lines: dict[str, Floats] = {}
         if scores.options.scale is Scale.PROBABILITY:
@@ -240,7 +270,13 @@ class _Version:
                 intercepts, slopes = self._near
                 near = (intercepts[some, None], slopes[some, None])
                 middle = scores.middle[some, None]
-                lines = calibration_line(middle, ranks.positives, ranks.negatives, near)
+                lines = calibration_line(
+                    middle,
+                    ranks.positives,
+                    ranks.negatives,
+                    near,
+                    tolerance=_JACKKNIFE_TOLERANCE,
+                )
                 for name, line in zip(_LINES, lines, strict=True):
                     found[name][some] = line
         return found
@@ -295,12 +331,20 @@ def _unknown(found: MetricColumn) -> Estimates:
 def _are_same(versions: Sequence[_Version], version: int) -> Booleans:
     """Returns on which slices the scores of a version are distributed as those of the baseline."""
     one, other = versions[0].scores, versions[version].scores
-    found = np.zeros(one.sizes.size, dtype=bool)
-    if one.lower.shape != other.lower.shape:
-        return found
-    is_equal = (one.lower == other.lower).all(axis=1) & (one.total == other.total).all(axis=(1, 2))
-    found |= is_equal & (one.block_weights == other.block_weights).all(axis=1)
-    return found
+    bins = min(one.lower.shape[1], other.lower.shape[1])  # of which equal ones have no more
+    is_same: Booleans = one.sizes == other.sizes
+    is_same &= (one.lower[:, :bins] == other.lower[:, :bins]).all(axis=1)
+    is_same &= (one.total[..., :bins] == other.total[..., :bins]).all(axis=(1, 2))
+    return is_same
+
+
+def _by_delong(aucs: Estimates, errors: Floats) -> Estimates:
+    return replace(
+        aucs,
+        standard_error=errors,
+        degrees_of_freedom=np.full(errors.size, np.inf),
+        methods=method_places(~np.isnan(errors), Method.DELONG),
+    )
 
 
 def _are_blurred(joint: delong.JointCounts, versions: Sequence[_Version]) -> Booleans:

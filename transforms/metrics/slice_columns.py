@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ Places: TypeAlias = NDArray[np.unsignedinteger[Any]]
 NO_SLICE = -1
 # So many rows tell whether it is worth looking at all of them.
 _FEW_ROWS = 4096
+# A cross of columns has at most so many slices, and so many rows for each of them: a table of its
+# sums takes time to make, too, and should stay in the processor's cache.
+_MAX_CROSSED = 128
+_ROWS_PER_CROSSED = 2048
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,30 +62,53 @@ class SliceColumn:
         )
 
 
+class Derived(NamedTuple):
+    """A column whose sums follow from those of another one.
+
+    Attributes:
+        column: The column.
+        parents: The place of its slice for each place of the other; None where they are the same.
+    """
+
+    column: SliceColumn
+    parents: Integers | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CountedColumn:
+    """A column by which rows are added up, for the sums of several.
+
+    Attributes:
+        column: One of slices, or a cross of several small ones, which nobody asked for.
+        derived: What follows from it, as countries from a cross of countries and devices.
+    """
+
+    column: SliceColumn
+    derived: tuple[Derived, ...]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SliceColumns:
     """All slices of rows; a row is in one of each column at most.
 
-    What is added up over the rows of `counted` columns need not be over those of `implied` ones,
-    as of a country, where there is a cross of countries and devices: it is the sum of some sums.
-
     Attributes:
-        counted: Columns that do not follow from the first of them, which has the most slices.
-        implied: Columns that do.
-        parents: For each implied column, the place of the slice for each place of the first.
+        columns: By their positions.
+        counted: What sums over the rows of all columns follow from; fewer, so they cost less.
+        crossed: The same with crosses of the small ones; fewer still, but with more slices.
     """
 
-    counted: tuple[SliceColumn, ...]
-    implied: tuple[SliceColumn, ...]
-    parents: tuple[Integers, ...]
+    columns: tuple[SliceColumn, ...]
+    counted: tuple[CountedColumn, ...]
+    crossed: tuple[CountedColumn, ...]
 
     def __iter__(self) -> Iterator[SliceColumn]:
         """Yields all columns."""
-        return iter((*self.implied, *self.counted))
+        return iter(self.columns)
 
     def arrays(self) -> Iterator[NDArray[Any]]:
         """Yields the arrays of rows, which are the large ones."""
-        for each in self:
+        crosses = {*self.crossed} - {*self.counted}
+        for each in (*self.columns, *(each.column for each in crosses)):
             yield each.places
             if not isinstance(each.rows, slice):
                 yield each.rows
@@ -94,22 +121,64 @@ def slice_columns(slice_ids: Integers) -> SliceColumns:
         for position in range(slice_ids.shape[1])
         if (column := _column(slice_ids[:, position], position)) is not None
     ]
-    complete = [each for each in columns if isinstance(each.rows, slice)]
-    if not complete:
-        return SliceColumns(counted=tuple(columns), implied=(), parents=())
-    finest = max(complete, key=lambda each: each.ids.size)
-    implied = {
-        i: parents
-        for i, each in enumerate(columns)
-        if each is not finest and (parents := _parents(finest, each)) is not None
-    }
+    counted = _counted(columns)
+    most = min(_MAX_CROSSED, len(slice_ids) // _ROWS_PER_CROSSED)
     return SliceColumns(
-        counted=(
-            finest,
-            *(e for i, e in enumerate(columns) if e is not finest and i not in implied),
+        columns=tuple(columns), counted=tuple(counted), crossed=tuple(_crossed(counted, most))
+    )
+
+
+def _counted(columns: Sequence[SliceColumn]) -> list[CountedColumn]:
+    """Returns the columns that follow from no other, the one with the most slices first."""
+    found: list[CountedColumn] = []
+    for each in sorted(columns, key=lambda each: -each.ids.size):
+        for place, finer in enumerate(found):
+            parents = _parents(finer.column, each)
+            if parents is not None:
+                derived = (Derived(each, parents), *finer.derived)
+                found[place] = replace(finer, derived=derived)
+                break
+        else:
+            found.append(CountedColumn(column=each, derived=(Derived(each, None),)))
+    return found
+
+
+def _crossed(counted: Sequence[CountedColumn], max_crossed: int) -> list[CountedColumn]:
+    """Returns small columns as crosses of at most so many slices, the others as they are."""
+    found: list[CountedColumn] = []
+    for each in reversed(counted):
+        if found and _can_cross(found[-1], each, max_crossed):
+            found[-1] = _cross(found[-1], each)
+        else:
+            found.append(each)
+    return found
+
+
+def _can_cross(one: CountedColumn, other: CountedColumn, max_crossed: int) -> bool:
+    have_all_rows = all(isinstance(each.column.rows, slice) for each in (one, other))
+    return have_all_rows and one.column.ids.size * other.column.ids.size <= max_crossed
+
+
+def _cross(one: CountedColumn, other: CountedColumn) -> CountedColumn:
+    """Returns what has a place for each pair of places, whether there are rows of both or not."""
+    sizes = one.column.ids.size, other.column.ids.size
+    num_pairs = sizes[0] * sizes[1]
+    places = one.column.places.astype(_place_type(num_pairs))
+    places *= places.dtype.type(sizes[1])
+    places += other.column.places
+    of_pairs = np.divmod(np.arange(num_pairs), sizes[1])
+    return CountedColumn(
+        column=replace(
+            one.column,
+            ids=np.arange(num_pairs),
+            places=places,
+            sizes=np.bincount(places, minlength=num_pairs),
         ),
-        implied=tuple(columns[i] for i in implied),
-        parents=tuple(implied.values()),
+        derived=tuple(
+            Derived(column, of_pair if parents is None else parents[of_pair])
+            for each, of_pair in zip((one, other), of_pairs, strict=True)
+            for column, parents in each.derived
+        ),
     )
 
 
@@ -143,17 +212,17 @@ def _sizes(groups: Groups) -> Integers:
 
 def _parents(finest: SliceColumn, column: SliceColumn) -> Integers | None:
     """Returns the place in `column` for each place in `finest`, None if it does not follow."""
-    if not isinstance(column.rows, slice):
+    if not (isinstance(finest.rows, slice) and isinstance(column.rows, slice)):
         return None
-    parents = np.zeros(finest.ids.size, dtype=np.int64)
+    parents = np.zeros(finest.ids.size, dtype=column.places.dtype)  # narrow: quick to compare
     if column.ids.size == 1:
-        return parents
+        return parents.astype(np.int64)
     for rows in (slice(_FEW_ROWS), slice(None)):
         if (parents[finest.places[rows]] != column.places[rows]).any():
             parents[finest.places[rows]] = column.places[rows]
             if (parents[finest.places[rows]] != column.places[rows]).any():
                 return None
-    return parents
+    return parents.astype(np.int64)
 
 
 def join_columns(many: Sequence[tuple[SliceColumns, int]]) -> Iterator[SliceColumn]:

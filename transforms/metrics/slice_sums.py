@@ -12,7 +12,7 @@ from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.grouping import group
 from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.narrow_numbers import narrowed
-from transforms.metrics.slice_columns import SliceColumn, SliceColumns
+from transforms.metrics.slice_columns import CountedColumn, SliceColumn, SliceColumns
 from transforms.metrics.sum_table import SumTable
 
 # A table of all cells is quickest, but takes memory where most of them have no rows.
@@ -48,14 +48,28 @@ def sum_slices(
         columns: The slices of all rows.
         additions: What rows add; the same rows may come several times. Held one at a time.
     """
-    sums = [_ColumnSums(layout, names, each) for each in columns.counted]
+    counted = _counted(layout, columns)
+    sums = [_ColumnSums(layout, names, each.column) for each in counted]
     for each in additions:
         for of_column in sums:
             of_column.add(each)
-    implied = zip(columns.implied, columns.parents, strict=True)
-    parts = [sums[0].of_parents(*each) for each in implied]
-    parts += [each.finish() for each in sums]
+    parts = [
+        of_column.finish() if parents is None else of_column.of_parents(column, parents)
+        for of_column, each in zip(sums, counted, strict=True)
+        for column, parents in each.derived
+    ]
     return FixedSums.merge([FixedSums.empty(layout, names), *parts])
+
+
+def _counted(layout: KeyLayout, columns: SliceColumns) -> tuple[CountedColumn, ...]:
+    """Returns the columns to add up by: crosses cost less, but only in a table of all cells."""
+    is_dense = all(_is_dense(layout, each.column) for each in columns.crossed)
+    return columns.crossed if is_dense else columns.counted
+
+
+def _is_dense(layout: KeyLayout, column: SliceColumn) -> bool:
+    most = max(_DENSE_CELLS, _DENSE_CELLS_PER_ROW * column.places.size)
+    return column.ids.size * layout.cells <= most
 
 
 class _ColumnSums:
@@ -65,8 +79,7 @@ class _ColumnSums:
         self._layout, self._names, self._column = layout, names, column
         self._parts: list[FixedSums] = []
         num_cells = column.ids.size * layout.cells
-        most = max(_DENSE_CELLS, _DENSE_CELLS_PER_ROW * column.places.size)
-        self._tables = _tables(names, num_cells) if num_cells <= most else None
+        self._tables = _tables(names, num_cells) if _is_dense(layout, column) else None
 
     def add(self, added: Additions) -> None:
         """Adds what rows add."""

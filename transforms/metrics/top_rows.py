@@ -131,9 +131,8 @@ class MostDifferent:
         )
         rows = np.concatenate(
             [
-                start + np.flatnonzero(of_column[start:][few] >= _of_places(least, places))
+                start + _reaching(least, of_column[start:][few], column.places[start:][few])
                 for start in range(0, max(1, of_column.size), _FEW_ROWS)
-                for places in [column.places[start:][few]]
             ]
         )
         groups, large = column.places[rows], of_column[rows]
@@ -174,9 +173,10 @@ def _table(batch: EvaluationBatch, version: int, column: SliceColumn, chosen: In
     return pa.table(columns, schema=_SCHEMA)
 
 
-def _of_places(least: Bits, places: Places) -> Bits:
-    """Returns what each row must have; the one number there is, where there is but one."""
-    return least if least.size == 1 else np.take(least, places.astype(np.intp))
+def _reaching(least: Bits, sizes: Bits, places: Places) -> Integers:
+    """Returns which rows reach the least of their place; most are below the least of all places."""
+    rows = np.flatnonzero(sizes >= least.min())
+    return rows[sizes[rows] >= least[places[rows]]]
 
 
 def _least(groups: Places, sizes: Bits, max_rows: int, num_groups: int) -> Bits:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,10 +77,12 @@ class Transitions:
     ) -> Iterator[MetricColumn]:
         """Yields `transition`, the rows of each of a slice's most frequent changes."""
         found = _frequent(states[TRANSITIONS], slice_ids)
-        cells, places = np.unique(found.keys % self.layout.cells, return_inverse=True)
-        for place, cell in enumerate(cells.tolist()):
-            own = np.flatnonzero(places == place)
-            version, pair = divmod(cell, self.num_classes**2)
+        cells = found.keys % self.layout.cells
+        order = np.argsort(cells, kind="stable")
+        starts = run_starts(cells[order]).tolist()
+        for start, stop in pairwise([*starts, order.size]):
+            own = order[start:stop]
+            version, pair = divmod(int(cells[own[0]]), self.num_classes**2)
             before, after = divmod(pair, self.num_classes)
             yield MetricColumn(
                 metric="transition",

@@ -108,9 +108,9 @@ def _find_call(graph: Any, signature: Any) -> _Call | None:
     library = {each.signature.name: each for each in graph.graph_def.library.function}
     names = {_node(info.name): name for name, info in signature.inputs.items()}
     for node in graph.graph_def.node:
-        fed = [names.get(_node(each)) for each in node.input]
         if node.op in _CALLS and names and names.keys() <= set(map(_node, node.input)):
             wrapper = library.get(node.attr["f"].func.name)
+            fed = [names.get(_node(each)) for each in node.input]
             return None if wrapper is None else _inner_call(library, wrapper, fed, len(names))
     return None
 

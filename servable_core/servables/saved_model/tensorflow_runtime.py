@@ -4,17 +4,22 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any
+
+from typing_extensions import override
 
 from servable_core.errors import InvalidArgumentError
 from servable_core.runtime.collection_pause import collection_paused
 from servable_core.runtime.stderr_capture import captured_stderr
 
 _logger = logging.getLogger(__name__)
-_KERAS = "keras.src.optimizers"  # the one module that TensorFlow imports of it
+_KERAS = "keras"
 
 _lock = threading.Lock()
 _tensorflow: Any = None  # Guarded by _lock.
@@ -57,20 +62,45 @@ def import_tensorflow() -> Any:
 
 @contextmanager
 def keras_deferred() -> Iterator[None]:
-    """Keeps TensorFlow from importing Keras during the body; later `tf.keras` and `keras` import it.
+    """Keeps this thread from importing Keras during the body; later `tf.keras` and `keras` import it.
 
     It takes a second or more, with pandas, scikit-learn and Matplotlib where they are installed. TensorFlow
     imports it to register what SavedModels refer to, which Keras 2 did (as `tf_keras` it is imported
-    as ever) and Keras 3 does not. To have no Keras is fine with TensorFlow.
+    as ever) and Keras 3 does not. To have no Keras is fine with TensorFlow. Other threads may import it
+    meanwhile, as a user's function does, and what is imported already stays.
     """
-    if _KERAS in sys.modules:
-        yield
-        return
-    sys.modules[_KERAS] = None  # type: ignore[assignment]  # Python's own way to refuse an import
+    refusal = _KerasRefusal()
+    sys.meta_path.insert(0, refusal)
     try:
         yield
     finally:
-        del sys.modules[_KERAS]
+        sys.meta_path.remove(refusal)
+
+
+class _KerasRefusal(MetaPathFinder, Loader):
+    """Finds Keras, but does not load it, for the thread that makes this. TensorFlow asks where it lies."""
+
+    def __init__(self) -> None:
+        self._thread_id = threading.get_ident()
+
+    @override
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != _KERAS or threading.get_ident() != self._thread_id:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None:
+            spec.loader = self
+        return spec
+
+    @override
+    def create_module(self, spec: ModuleSpec) -> None:
+        raise ModuleNotFoundError(f"{spec.name} is not to be imported yet", name=spec.name)
+
+    @override
+    def exec_module(self, module: ModuleType) -> None:
+        """Never called: there is no module."""
 
 
 def let_gpu_memory_grow(tf: Any) -> None:

@@ -22,12 +22,12 @@ class WarmupCall:
 
     Attributes:
         signature_name: The signature to run.
-        inputs: An array for each of its inputs.
+        inputs: What `Predictor.predict` takes, or arrays for all parts of ragged and sparse inputs.
         output_names: Which outputs to fetch; empty for all.
     """
 
     signature_name: str
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, Any]
     output_names: Sequence[str] = ()
 
 

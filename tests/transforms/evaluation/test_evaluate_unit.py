@@ -29,7 +29,7 @@ def test_no_row_is_lost_and_none_moves(sizes, num_rows):
     rows = [
         _rows(list(range(start, start + size))) for start, size in zip(starts, sizes, strict=True)
     ]
-    found = list(pooled(rows, ["id"], num_rows))
+    found = list(pooled(rows, ["id"], num_rows, 1 << 30))
     assert [each for ids in _ids(found) for each in ids] == list(range(sum(sizes)))
     assert all(len(ids) >= num_rows for ids in _ids(found)[:-1])
     for each in found:
@@ -37,7 +37,15 @@ def test_no_row_is_lost_and_none_moves(sizes, num_rows):
         assert each.outputs[0]["score"].to_pylist() == [one / 2 for one in _ids([each])[0]]
 
 
+def test_few_large_rows_are_measured_at_a_time():
+    """A row has 8 bytes of its key and 4 of each score; what is not needed does not count."""
+    found = pooled([_rows([each]) for each in range(7)], ["id"], 100, num_bytes=3 * 16)
+    assert _ids(found) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
 @pytest.mark.parametrize("other", [{"has_second": False}, {"type_": "float64"}])
 def test_rows_with_other_outputs_are_not_joined(other):
-    found = list(pooled([_rows([1]), _rows([2], **other), _rows([3], **other)], ["id"], 10))
+    found = list(
+        pooled([_rows([1]), _rows([2], **other), _rows([3], **other)], ["id"], 10, 1 << 30)
+    )
     assert _ids(found) == [[1], [2, 3]]

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ from transforms.evaluation.evaluation_rows import EvaluationColumns, EvaluationR
 from transforms.evaluation.slice_catalog import build_catalog
 from transforms.evaluation.slices import parse_slice
 from transforms.metrics import EvaluationOptions, Task, create_evaluation, key_blocks
+from transforms.metrics.key_blocks import hash_keys
 
 _NAN = np.nan
 
@@ -48,6 +51,7 @@ class TestPredictions:
             pa.array([0.25, None, 0.5], pa.float16()),
             pa.array([[0.75, 0.25], None, [0.5, 0.5]], pa.list_(pa.float32(), 2)),
             pa.array([[0.75, 0.25], None, [0.5, 0.5]], pa.list_(pa.float32())),
+            pa.array([[0.75, 0.25], None, [0.5, 0.5]], pa.large_list(pa.float32())),
         ],
     )
     def test_binary(self, column):
@@ -216,6 +220,35 @@ class TestKeys:
         found = _batch({"user": users}, scores, scores, cluster_key="user")
         assert found.blocks.tolist() == key_blocks(users).tolist()
         assert found.example_keys.to_pylist() == list(range(200))
+
+    @pytest.mark.parametrize(
+        ("columns", "hashed"),
+        [
+            ({"example_key": "k"}, ["k"]),
+            ({"example_key": "k", "cluster_key": "user"}, ["k", "user"]),
+            ({"example_key": "k", "cluster_key": "k"}, ["k"]),
+            ({"example_key": None, "cluster_key": "k"}, ["k"]),
+        ],
+        ids=["key", "key and clusters", "clusters by the key", "clusters alone"],
+    )
+    def test_a_column_is_hashed_once(self, monkeypatch, columns, hashed):
+        keys = {"k": pa.array(["a", "b", "c"]), "user": pa.array(["x", "x", "y"])}
+        places = {"source_file": ["f"] * 3, "source_row": pa.array([0, 1, 2], pa.int64())}
+        found = []
+
+        def hash_noted(column):
+            found.extend(name for name, each in keys.items() if each.equals(column))
+            return hash_keys(column)
+
+        monkeypatch.setattr("transforms.evaluation.row_identity.hash_keys", hash_noted)
+        monkeypatch.setattr(sys.modules[hash_keys.__module__], "hash_keys", hash_noted)
+        scores = pa.array([0.5] * 3)
+        batch = _batch({**keys, **places}, scores, scores, **columns)
+        assert found == hashed
+        assert batch.blocks.tolist() == key_blocks(keys[hashed[-1]]).tolist()
+        if columns["example_key"]:
+            some = batch.at(np.array([2, 0]))
+            assert some.key_hashes.tolist() == hash_keys(keys["k"].take([2, 0])).tolist()
 
     def test_file_and_row(self):
         """Without a key it is the place in the input that names a row, however it is batched."""

@@ -14,6 +14,9 @@ _ESTIMATES = (
     Estimate(value=0.7, standard_error=0.02, degrees_of_freedom=31, method=Method.JACKKNIFE),
     Estimate(value=0.5, standard_error=0.1, lower_bound=0.4, upper_bound=0.7, method=Method.DELTA),
     Estimate(value=0.1, method=Method.WILSON, effective_rows=40.0),
+    Estimate(
+        value=0.98, method=Method.WILSON, effective_rows=60, lower_bound=0.97, upper_bound=0.99
+    ),
     Estimate(value=0.2),
     Estimate(value=math.nan),
 )

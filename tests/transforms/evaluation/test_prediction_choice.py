@@ -25,6 +25,7 @@ class TestOutputSpecs:
                 "d": [0.5, 1.5],
                 "scores": pa.array([[1, 2], [3, 4]], pa.list_(pa.float32(), 2)),
                 "lists": pa.array([[1, 2, 3], [3, 4, 5]], pa.list_(pa.float32())),
+                "large_lists": pa.array([[1, 2, 3], [3, 4, 5]], pa.large_list(pa.float32())),
                 "ragged": pa.array([[1, 2, 3], [3]], pa.list_(pa.float64())),
                 "classes": pa.array([["a"], ["b"]], pa.list_(pa.binary())),
             }
@@ -34,6 +35,7 @@ class TestOutputSpecs:
             _spec("d", dtype="float64"),
             _spec("scores", 2),
             _spec("lists", 3),
+            _spec("large_lists", 3),
             _spec("ragged", None, dtype="float64"),
             _spec("classes", 1, dtype="string"),
         )

@@ -1,4 +1,5 @@
 import itertools
+import os
 import pickle
 
 import numpy as np
@@ -69,6 +70,16 @@ class TestMatching:
         _save(tmp_path, 2, shuffled, num_parts=num_parts, scale=2)
         saved = plan_saved([str(tmp_path)], example_key="id")
         assert _predictions(saved) == {each: [each, 2 * each] for each in range(20)}
+
+    def test_files_that_are_written_anew(self, tmp_path):
+        """An index of what they held before is not used, even if they are as long as they were."""
+        _save(tmp_path, 1, [1, 2, 3])
+        for scale in (2.0, 3.0):
+            directory = _save(tmp_path, 2, [3, 1, 2], scale=scale)
+            (path,) = directory.iterdir()
+            os.utime(path, (scale, scale))
+            found = _predictions(plan_saved([str(tmp_path)], example_key="id"))
+            assert found == {each: [each, scale * each] for each in (1, 2, 3)}
 
     def test_missing_rows(self, tmp_path):
         """Rows that a version lacks have null predictions; rows of no others do not count."""

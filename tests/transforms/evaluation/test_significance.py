@@ -23,8 +23,8 @@ def _estimate(value, error, freedom=math.inf, **fields):
     return Estimate(value=value, standard_error=error, degrees_of_freedom=freedom, **fields)
 
 
-def _share(value, rows):
-    return Estimate(value=value, method=Method.WILSON, effective_rows=rows)
+def _share(value, rows, **fields):
+    return Estimate(value=value, method=Method.WILSON, effective_rows=rows, **fields)
 
 
 @pytest.mark.parametrize("freedom", [1, 5, 31, math.inf])
@@ -54,7 +54,8 @@ def test_p_values_of_shares_are_those_of_the_score_test(count, rows, limit):
     freedom=st.sampled_from([9, math.inf]),
 )
 def test_a_p_value_is_the_level_at_which_the_interval_ends(value, limit, alpha, is_share, freedom):
-    estimate = _share(value, 50) if is_share else _estimate(value, 0.1, freedom)
+    bounds = {"lower_bound": max(0, value - 0.02), "upper_bound": min(1, value + 0.01)}
+    estimate = _share(value, 50, **bounds) if is_share else _estimate(value, 0.1, freedom, **bounds)
     low, high = estimate.interval(1 - 2 * alpha)
     for p_value, distance in (
         (p_above(estimate, limit, or_equal=True), low - limit),

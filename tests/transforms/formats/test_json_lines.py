@@ -225,6 +225,28 @@ class TestBadLines:
         ):
             _rows(path, _schema(a=_INT))
 
+    def test_error_in_the_words_of_arrow(self, write):
+        """Its sentence becomes the beginning of ours."""
+        path = write('{"a": 0.5}\n{"a": 1e999}\n')
+        with pytest.raises(InvalidArgumentError, match="too big to be stored in double; mend it"):
+            _rows(path, _schema(a=_FLOAT))
+
+    @pytest.mark.parametrize(
+        "content", ["null\n", "\n \tnull\n", "\ufeffnull\n", "null", '{"a": 1}\nnull\n', "nullx"]
+    )
+    def test_null_is_no_row(self, write, content):
+        """Arrow would crash, which no error handling survives, or take it for an object."""
+        path = write(content)
+        _, numbers, bad = _rows(path, _schema(a=_INT), on_error="dead_letter")
+        assert len(numbers) == content.count("{")
+        assert [each.message for each in bad] == ["it is no object"]
+
+    def test_null_tells_no_keys(self, write):
+        """Nor does it crash who looks for them."""
+        with pytest.raises(DataLossError, match="it is no object"):
+            read_schema(write("null\n"))
+        assert read_schema(write('null\n{"a": 1}\n')) == _schema(a=_INT)
+
     def test_no_utf8(self, write):
         """Bytes that are no text are bad."""
         path = write(b'{"a": "x"}\n{"a": "\xff"}\n')

@@ -46,6 +46,25 @@ def test_the_lines_of_blocks_are_found_at_once():
         assert [each[block] for each in together] == pytest.approx(np.array(alone), abs=1e-11)
 
 
+def test_a_line_does_not_depend_on_those_beside_it():
+    rng = np.random.default_rng(0)
+    scores, counts = rng.random(50), rng.random((6, 2, 50))
+    counts[0, 1, 10:] = 0  # takes more steps than the others
+    start = (np.full(6, 0.1), np.full(6, 0.2))
+    together = calibration.calibration_line(
+        scores, counts[:, 1], counts[:, 0], start, tolerance=1e-2
+    )
+    for place in range(6):
+        alone = calibration.calibration_line(
+            scores,
+            counts[place, 1],
+            counts[place, 0],
+            (start[0][place], start[1][place]),
+            tolerance=1e-2,
+        )
+        assert [each[place] for each in together] == pytest.approx(np.array(alone), rel=1e-12)
+
+
 def test_scores_that_separate_the_labels_have_no_line():
     counts = np.array([[5.0, 5, 0, 0], [0, 0, 5, 5]])
     found = _line(np.array([0.1, 0.2, 0.8, 0.9]), counts)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.transforms.metrics.evaluated import batch_of, evaluate
+from tests.transforms.metrics.evaluated import batch_of, evaluate, evaluation_of
 from transforms.metrics import Method, Task
 from transforms.metrics.reference_distributions import wilson_interval
 
@@ -85,6 +85,17 @@ class TestClusters:
         assert found.method is Method.WILSON
         assert found.interval(0.95)[0] < 0.99
 
+    @pytest.mark.parametrize("seed", range(6))
+    def test_clusters_of_one_row_are_worth_no_more_than_their_rows(self, seed):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 3, 200).astype(float)
+        scores = rng.dirichlet([1, 1, 1], (2, 200))
+        batch = batch_of(scores, labels, keys=np.arange(200))
+        options = {"task": Task.MULTICLASS, "num_classes": 3, "top_k": (1,)}
+        found = evaluate(batch, is_clustered=True, **options)
+        assert found.estimate("top_1_accuracy", 1).effective_rows <= 200
+        assert found.estimate("accuracy", 1).effective_rows <= 200
+
     def test_classes(self):
         rng = np.random.default_rng(3)
         labels = rng.integers(0, 3, _CLUSTERS * _CLUSTER_ROWS).astype(float)
@@ -124,6 +135,19 @@ class TestSeparatedClasses:
         for metric in ("auc", "average_precision", "ks"):
             change = found.estimate(metric, 1, is_difference=True)
             assert change.interval(0.95) == (0, 0), metric
+
+    def test_nor_do_they_beside_a_slice_on_which_they_do(self, labels, separating):
+        evaluation, scores = evaluation_of(), separating[:, :200].copy()
+        slices = np.repeat([1, 2], [60, 140])
+        scores[1] = np.where(slices == 1, scores[0], labels[:200])  # in slice 2 of two scores
+        states = evaluation.update(batch_of(scores, labels[:200], slices=slices))
+        changes = [
+            each
+            for each in evaluation.finalise_slices(states, np.array([1, 2]))
+            if each.metric == "auc" and each.is_difference
+        ]
+        (of_same,) = [v for each in changes for v in each.values() if v.slice_id == 1]
+        assert of_same.estimate.interval(0.95) == (0, 0)
 
     @pytest.mark.parametrize("metric", ["average_precision", "ks", "partial_auc_0.1"])
     def test_what_has_no_such_bound_is_not_known(self, labels, separating, metric):
@@ -170,6 +194,29 @@ class TestClasses:
             low, high = found.interval(0.95)
             assert 0.03 < high - found.value < 0.2
             assert 0.03 < found.value - low < 0.2
+
+    @pytest.mark.parametrize("metric", ["macro_f1", "mcc", "balanced_accuracy"])
+    def test_a_version_that_is_always_wrong_is_no_certainty_either(self, metric):
+        labels = np.arange(90) % 3
+        scores = np.eye(3)[np.stack([labels, labels + 1]) % 3] * 0.7 + 0.1
+        found = evaluate(batch_of(scores, labels), Task.MULTICLASS, num_classes=3)
+        own = found.estimate(metric, 1)
+        low, high = own.interval(0.95)
+        assert own.value <= 0
+        assert 0.02 < high - own.value < 0.2
+        assert 0.02 < own.value - low < 0.2
+
+    @pytest.mark.parametrize("metric", ["class_recall", "class_f1"])
+    def test_a_class_that_is_never_decided_is_surely_bad(self, metric):
+        labels = np.arange(90) % 3
+        scores = np.eye(3)[np.stack([labels, np.minimum(labels, 1)])] * 0.7 + 0.1
+        found = evaluate(batch_of(scores, labels), Task.MULTICLASS, num_classes=3)
+        own = found.estimate(metric, 1, "class=2")
+        low, high = own.interval(0.95)
+        assert (own.value, own.method, low) == (0, Method.WILSON, 0)
+        assert 0.03 < high < 0.4
+        nothing = found.estimate("class_precision", 1, "class=2")
+        assert math.isnan(nothing.interval(0.95)[0])
 
     def test_a_class_that_never_changes_may_change_in_one_row_of_as_many(self, perfect):
         found = perfect.estimate("class_recall", 1, "class=2", is_difference=True)

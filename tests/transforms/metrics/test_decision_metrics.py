@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 from sklearn import metrics as sk
 from statsmodels.stats import contingency_tables as contingency
 
@@ -110,6 +111,17 @@ def test_mcnemar_is_that_of_statsmodels(won, lost):
 
 def test_equal_wins_and_losses_are_no_evidence():
     assert agreement.mcnemar(5, 5).p_value == 1
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0, 0), (1, 0), (1, 1), (5, 5), (2, 9), (30, 21)])
+def test_the_mid_p_value_counts_the_outcome_itself_half(won, lost):
+    outcomes = np.arange(won + lost + 1)
+    chances = binom.pmf(outcomes, won + lost, 0.5)
+    distances = np.abs(2 * outcomes - won - lost)
+    expected = chances[distances > abs(won - lost)].sum()
+    expected += chances[distances == abs(won - lost)].sum() / 2
+    found = agreement.mcnemar(won, lost).mid_p_value
+    assert found == pytest.approx(expected if won + lost else math.nan, nan_ok=True)
 
 
 _ALL = {**BINARY_TABLES.own, **BINARY_TABLES.changes, **BINARY_TABLES.paired}

@@ -1,9 +1,10 @@
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
-from tests.transforms.metrics.evaluated import batch_of, evaluate
+from tests.transforms.metrics.evaluated import batch_of, evaluate, evaluation_of
 from transforms.metrics import delong, ranking
 from transforms.metrics.estimate import Method
 from transforms.metrics.ranking import Ranks
@@ -80,6 +81,39 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         value = ranking.auc(ranks, is_exact=True).value
         covered += abs(value - truth) < 1.959964 * delong.auc_standard_errors(ranks)
     assert 0.92 <= covered / 400 <= 0.97
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])  # by the jackknife, if they are
+@pytest.mark.parametrize("rows", [(20, 20), (100, 100), (10, 200)])
+def test_the_interval_of_an_auc_near_1_covers_the_truth_too(rows, is_weighted):
+    rng = np.random.default_rng(3)
+    samples, truth = 400, 0.98
+    labels = np.tile(np.repeat([1.0, 0.0], rows), samples)
+    apart = math.sqrt(2) * NormalDist().inv_cdf(truth)
+    scores = 1 / (1 + np.exp(-rng.normal(size=labels.size) - apart * (labels - 0.5)))
+    slices = np.repeat(np.arange(samples), sum(rows)) + 1
+    weights = rng.integers(4, 12, labels.size) / 8 if is_weighted else None
+    evaluation = evaluation_of(num_versions=1, is_weighted=is_weighted)
+    states = evaluation.update(batch_of(scores[None], labels, weights, slices))
+    (column,) = [
+        each
+        for each in evaluation.finalise_slices(states, np.arange(samples) + 1)
+        if each.metric == "auc"
+    ]
+    intervals = [each.estimate.interval(0.95) for each in column.values()]
+    assert all(0 <= low < high <= 1 for low, high in intervals)
+    assert np.mean([low <= truth <= high for low, high in intervals]) >= 0.93
+
+
+def test_an_auc_that_is_not_near_1_has_a_symmetric_interval():
+    labels, scores = _rows(0)
+    probabilities = 1 / (1 + np.exp(-scores))
+    found = evaluate(batch_of(probabilities, labels)).estimate("auc", 1)
+    assert found.method is Method.DELONG
+    expected = math.sqrt(_by_definition(labels, scores)[1, 1])
+    assert found.standard_error == pytest.approx(expected, rel=1e-9)
+    low, high = found.interval(0.95)
+    assert high - found.value == pytest.approx(found.value - low)
 
 
 @pytest.mark.parametrize("width", [1.0, 0.1, 0.01])

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from transforms.metrics import Estimate, Method
 from transforms.metrics import jackknife as blocks_left_out
@@ -52,6 +53,15 @@ def test_bounds_widen_the_interval():
     reach = stats.norm.ppf(0.975) * 0.1
     assert found.interval(0.95) == pytest.approx((0.49 - reach, 0.53 + reach))
     assert found.certified_error == pytest.approx(0.03)
+
+
+def test_bounds_widen_the_interval_of_a_share():
+    found = Estimate(
+        value=0.98, method=Method.WILSON, effective_rows=60, lower_bound=0.97, upper_bound=0.99
+    )
+    low, _ = proportion_confint(0.97 * 60, 60, method="wilson")
+    _, high = proportion_confint(0.99 * 60, 60, method="wilson")
+    assert found.interval(0.95) == pytest.approx((low, high))
 
 
 def test_a_share_has_an_interval_even_where_it_is_zero():

@@ -1,5 +1,7 @@
 """Intervals where bins hide much: rare positives, and versions that are nearly the same."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,26 @@ def test_a_few_positives_among_many_rows_have_the_error_that_sorting_them_gives(
 
     expected = _exact_error(metric, labels, scores[1], batch.blocks)
     assert found.standard_error == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["average_precision", "ks", "partial_auc_0.1"])
+def test_a_few_thousand_scores_have_the_error_that_sorting_them_gives(name):
+    rng = np.random.default_rng(2)
+    labels = (rng.random(3000) < 0.1).astype(float)
+    scores = _sigmoid(rng.normal(size=(1, 3000)) + 1.5 * labels - 2.5)
+    batch = batch_of(scores, labels)
+
+    found = evaluate(batch).estimate(name)
+
+    metrics = {
+        "average_precision": ranking.average_precision,
+        "ks": ranking.ks_statistic,
+        "partial_auc_0.1": partial(ranking.partial_auc, max_false_positive_rate=0.1),
+    }
+    expected = _exact_error(
+        lambda p, n: metrics[name](Ranks(p, n), is_exact=True), labels, scores[0], batch.blocks
+    )
+    assert found.standard_error == pytest.approx(expected, rel=0.03)
 
 
 def test_coarse_bins_share_out_both_labels():

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -28,6 +30,13 @@ def test_hashes_are_the_published_ones():
     expected = [_mix(_fnv1a(each.encode())) for each in strings]
     assert hash_keys(pa.array(strings)).tolist() == expected
     assert hash_keys(pa.array([0, 1, 2**62])).tolist() == [_mix(0), _mix(1), _mix(2**62)]
+
+
+def test_of_many_texts_each_has_its_own_hash(monkeypatch):
+    monkeypatch.setattr(sys.modules[hash_keys.__module__], "_CHUNK_ROWS", 7)
+    texts = [f"{'k' * (row % 5)}{row}"[: row % 9] for row in range(100)]
+    expected = [_mix(_fnv1a(each.encode())) for each in texts]
+    assert hash_keys(pa.array(["before", *texts]).slice(1)).tolist() == expected
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()])

@@ -22,6 +22,25 @@ def _expected(slice_ids):
     }
 
 
+def _counted(slice_ids):
+    """Returns the columns that are counted: how many slices they have, and of how many columns.
+
+    First as they are, then as crosses of the small ones.
+    """
+    columns = slice_columns(slice_ids)
+    for many in (columns.counted, columns.crossed):
+        for counted in many:
+            for column, parents in counted.derived:
+                places = counted.column.places
+                assert ((places if parents is None else parents[places]) == column.places).all()
+        derived = [each.column.position for one in many for each in one.derived]
+        assert sorted(derived) == [each.position for each in columns]
+    return [
+        sorted((each.column.ids.size, len(each.derived)) for each in many)
+        for many in (columns.counted, columns.crossed)
+    ]
+
+
 def _crossed(rows=5000):
     rng = np.random.default_rng(0)
     country, device = rng.integers(0, 7, rows), rng.integers(0, 3, rows)
@@ -38,26 +57,43 @@ def test_rows_are_in_the_slices_that_were_given(has_gaps):
 
 
 def test_what_a_cross_is_made_of_follows_from_it():
-    columns = slice_columns(_crossed())
-    assert [each.ids.size for each in columns.counted] == [21]
-    assert [each.ids.size for each in columns.implied] == [1, 7, 3]
-    (cross,) = columns.counted
-    for column, parents in zip(columns.implied, columns.parents, strict=True):
-        assert (parents[cross.places] == column.places).all()
+    assert _counted(_crossed()) == [[(21, 4)]] * 2
 
 
 def test_one_row_is_enough_for_a_column_not_to_follow():
     slice_ids = _crossed()
     slice_ids[-1, 1] = 1 + (slice_ids[-1, 1] % 7)
-    columns = slice_columns(slice_ids)
-    assert [each.ids.size for each in columns.counted] == [21, 7]
+    assert _counted(slice_ids) == [[(7, 1), (21, 3)]] * 2
 
 
 def test_a_column_with_gaps_follows_from_none():
     slice_ids = _crossed()
     slice_ids[3, 2] = NO_SLICE
-    columns = slice_columns(slice_ids)
-    assert [each.ids.size for each in columns.counted] == [21, 3]
+    assert _counted(slice_ids) == [[(3, 1), (21, 3)]] * 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows", "counted"),
+    [
+        ((7, 3, 5), 300_000, [(105, 4)]),
+        ((40, 3, 7, 100), 300_000, [(21, 2), (40, 1), (100, 2)]),
+        ((7, 3, 5), 100_000, [(7, 2), (15, 2)]),
+        ((7, 3, 5), 1000, [(3, 1), (5, 1), (7, 2)]),
+    ],
+    ids=["all", "as many as are small", "as many as rows allow", "none"],
+)
+def test_small_columns_are_counted_as_their_cross(sizes, rows, counted):
+    rng = np.random.default_rng(0)
+    columns = [100 * i + rng.integers(0, size, rows) for i, size in enumerate(sizes, start=1)]
+    apart, crossed = _counted(np.stack([np.zeros(rows, int), *columns], axis=1))
+    assert sorted(size for size, _ in apart) == sorted(sizes)
+    assert crossed == counted
+
+
+def test_columns_follow_from_whichever_is_fine_enough():
+    """Such as one of two crosses that have nothing to do with each other."""
+    slice_ids = np.concatenate([_crossed(), _crossed()[::-1, 1:] + 100], axis=1)
+    assert _counted(slice_ids)[0] == [(21, 3), (21, 4)]
 
 
 def test_no_slices_are_no_columns():

@@ -58,6 +58,31 @@ def test_however_rows_are_added_the_bytes_are_the_same(monkeypatch, has_gaps, is
     assert parquet_bytes(_sums(*rows, chunk=chunk).to_table()) == whole
 
 
+@pytest.mark.parametrize("cells", [4, 1 << 13], ids=["as a cross", "too large a table"])
+def test_small_columns_have_the_same_sums_in_a_cross(monkeypatch, cells):
+    layout = KeyLayout(names=("slice", "cell"), sizes=(cells,))
+    rng = np.random.default_rng(0)
+    rows = 1 << 18
+    country, device = rng.integers(0, 9, rows), rng.integers(0, 8, rows) // 2 * 2
+    slice_ids = np.stack([np.zeros(rows, int), 1 + country, 20 + device, 30 + country // 3], axis=1)
+    columns = slice_columns(slice_ids)
+    assert [each.column.ids.size for each in columns.crossed] == [36]
+    values = rng.normal(size=(2, rows)) * np.array([[1.0], [2.0**40]])
+    of_rows = rng.integers(0, cells, rows)
+    words = [fixed_point.to_words(each) for each in values]
+
+    def sums(columns):
+        added = [Additions(0, of_rows, words)]
+        return parquet_bytes(sum_slices(layout, ("a", "b"), columns, added).to_table())
+
+    found = sums(columns)
+    monkeypatch.setattr(slice_sums, "_DENSE_CELLS", 0)
+    monkeypatch.setattr(slice_sums, "_DENSE_CELLS_PER_ROW", 1)
+    assert sums(columns) == found
+    monkeypatch.setattr("transforms.metrics.slice_columns._MAX_CROSSED", 0)
+    assert sums(slice_columns(slice_ids)) == found
+
+
 def test_sums_of_very_many_cells_are_merged_in_parts(monkeypatch):
     from transforms.metrics import fixed_sums
 

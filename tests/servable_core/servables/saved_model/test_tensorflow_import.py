@@ -1,6 +1,8 @@
+import importlib
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,6 +38,19 @@ def test_the_import_is_refused_during_the_body_only(monkeypatch):
     with keras_deferred(), pytest.raises(ImportError):
         __import__(EAGER)
     assert EAGER not in sys.modules
+
+
+def test_other_threads_get_keras_meanwhile(monkeypatch, tmp_path):
+    """A user's function may import Keras on a worker's thread while another one imports TensorFlow."""
+    (tmp_path / "optimizers.py").write_text("is_real = True\n")
+    for name in ("keras", "keras.src"):
+        package = types.ModuleType(name)
+        package.__path__ = [str(tmp_path)]
+        monkeypatch.setitem(sys.modules, name, package)
+    monkeypatch.delitem(sys.modules, EAGER, raising=False)
+    with keras_deferred(), ThreadPoolExecutor(1) as other:
+        assert other.submit(importlib.import_module, EAGER).result(timeout=30).is_real
+    assert sys.modules.pop(EAGER).is_real
 
 
 def test_keras_that_is_there_stays(monkeypatch):
