@@ -62,7 +62,7 @@ def repeated_keys_warning(content: ReportContent) -> str:
     if not num_rows:
         return ""
     return (
-        f"{counted(num_rows, 'row')} share the example key of another row, so that it does not identify"
+        f"{counted(num_rows, 'row')} with the example key of another row, so that it does not identify"
         " them; if rows with one key depend on each other, intervals are too narrow: give it as"
         " --cluster_key"
     )

@@ -10,7 +10,7 @@ from tests.evaluation_jobs import evaluate, labelled_table, save_versions, write
 from tests.transforms.evaluation.saved import save_version
 
 NUM_ROWS = 1200
-SAID = "share the example key of another row"
+SAID = "with the example key of another row"
 
 
 @pytest.fixture(scope="module", name="root")
