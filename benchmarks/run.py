@@ -72,8 +72,8 @@ NOTES = """\
   fills batches of 8,192 padded cells; the one in arrival order pads 64 rows to their longest.
 - `images`: 3,072 floats a row in Parquet, and a convolutional network of 456 million operations
   per image.
-- The loops and `precompute` read the 8 files many times over, under as many names, so that the
-  steady state lasts; the files are in the page cache. The rivals read them once.
+- All read the 8 files many times over, under as many names, so that the steady state lasts half a
+  minute, the rivals fewer times than the others; the files are in the page cache.
 - Every run predicted what the loop predicted: rows, sum of ids, mean prediction.
 """
 
