@@ -7,11 +7,16 @@ from numpy.typing import NDArray
 
 from transforms.metrics import fixed_point, float_bins
 from transforms.metrics.array_types import Booleans, Integers
-from transforms.metrics.grouping import run_starts
+from transforms.metrics.grouping import run_lengths, run_starts
 from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.sparse_cells import NUMBER_BITS, Keys, SparseCells, cells_of_keys
 
 _KEY_BITS = 64
+# Tables with so many cells for each key are quicker than to sort keys, alone or with their amounts.
+_COUNT_CELLS_PER_KEY = 2
+_SUM_CELLS_PER_KEY = 4
+# Keys that stay in the processor's cache from one step to the next.
+_CHUNK_KEYS = 1 << 15
 
 
 def limited(
@@ -70,9 +75,26 @@ def in_bins(options: HistogramOptions, groups: Integers, to_bin: Booleans, keys:
     return keys
 
 
+def count_equal(keys: Keys) -> tuple[Keys, Integers]:
+    """Returns the distinct keys in order, and how many there are of each.
+
+    Args:
+        keys: In any order; they may be put into another one.
+    """
+    first, cells = _range(keys)
+    if cells <= _COUNT_CELLS_PER_KEY * keys.size:
+        return _sum_in_table(keys, None, first, np.zeros(cells, dtype=np.int32))
+    keys.sort()
+    starts = run_starts(keys)
+    return keys[starts], run_lengths(starts, keys.size)
+
+
 def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
     """Returns the distinct keys in order, and the sum of the amounts of each."""
     if (keys[1:] < keys[:-1]).any():
+        if amounts.ndim == 1 and fit_in_table(keys):
+            first, cells = _range(keys)
+            return _sum_in_table(keys, amounts, first, np.zeros(cells, dtype=np.int64))
         keys, amounts = _in_order(keys, amounts)
     starts = run_starts(keys)
     if starts.size < keys.size:
@@ -85,6 +107,32 @@ def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
     if amounts.ndim == 2:
         amounts = fixed_point.normalise(amounts)
     return keys, amounts
+
+
+def fit_in_table(keys: Keys) -> bool:
+    """Returns whether `sum_equal` adds amounts of keys up in a table, which takes little time."""
+    return _range(keys)[1] <= _SUM_CELLS_PER_KEY * keys.size
+
+
+def _range(keys: Keys) -> tuple[int, int]:
+    """Returns the least key, and how many there may be from there to the largest."""
+    first = int(keys.min())
+    return first, int(keys.max()) - first + 1
+
+
+def _sum_in_table(
+    keys: Keys, amounts: Integers | None, first: int, table: Integers
+) -> tuple[Keys, Integers]:
+    """Adds rows, or positive amounts, to a table of all keys; returns those that have some."""
+    ones = np.ones(_CHUNK_KEYS, dtype=table.dtype)
+    for start in range(0, keys.size, _CHUNK_KEYS):
+        some = slice(start, start + _CHUNK_KEYS)
+        cells = keys[some].astype(np.int64)
+        cells -= first
+        added = ones[: cells.size] if amounts is None else amounts[some].astype(table.dtype)
+        np.add.at(table, cells, added)
+    used = np.flatnonzero(table != 0)
+    return (used + first).astype(keys.dtype), table[used]
 
 
 def _in_order(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:

@@ -52,6 +52,12 @@ class HistogramOptions:
         return self.slice_mantissa_bits if slice_id else self.overall_mantissa_bits
 
     @property
+    def has_one_precision(self) -> bool:
+        """Whether slice 0 is held as the others are: by bins as wide, or never in bins."""
+        is_exact = self.max_distinct >= 1 << 32  # there are no more numbers
+        return is_exact or self.overall_mantissa_bits == self.slice_mantissa_bits
+
+    @property
     def place_bits(self) -> int:
         """Bits of a label and a block."""
         return (2 * self.num_blocks - 1).bit_length()

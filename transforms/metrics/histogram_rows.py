@@ -1,26 +1,36 @@
-"""From rows to the cells of histograms, by sorting short keys."""
+"""From rows to the cells of histograms, by counting short keys."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.metrics import fixed_point, float_bins, state
 from transforms.metrics.array_types import Booleans, Floats, Integers
-from transforms.metrics.cell_keys import limited, sum_equal
+from transforms.metrics.cell_keys import count_equal, fit_in_table, limited, sum_equal
 from transforms.metrics.float_bins import Bits
-from transforms.metrics.grouping import run_lengths, run_starts
 from transforms.metrics.histogram_options import HistogramOptions
-from transforms.metrics.slice_columns import SliceColumn, SliceColumns, join_columns
-from transforms.metrics.sparse_cells import Keys, SparseCells, cells_of_keys
+from transforms.metrics.joined_columns import join_columns
+from transforms.metrics.slice_columns import (
+    CountedColumn,
+    Derived,
+    SliceColumn,
+    SliceColumns,
+    alone,
+)
+from transforms.metrics.sparse_cells import Keys, SparseCells
 
 # Rows that stay in the processor's cache from one step to the next.
 _CHUNK_ROWS = 1 << 15
 # Buckets for a hash of numbers, for each distinct one that is allowed.
 _BUCKETS_PER_NUMBER = 4
 _HASH = np.uint32(2654435769)  # 2^32 over the golden ratio (Knuth)
+# Cells are added up for other slices in less time than rows are counted if there are at most so
+# many for a row; and fewer of them if they do not fit into a table.
+_MAX_CELLS_PER_ROW = 0.75
+_MAX_SORTED_PER_ROW = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,16 +74,16 @@ def cells_of_rows(
 ) -> Iterator[SparseCells]:
     """Yields the cells of rows; a slice may come in several of them."""
     for channels in dict.fromkeys(each.channels for each in many):
-        yield from _counted(options, channels, [e for e in many if e.channels == channels])
+        yield from _counted_rows(options, channels, [e for e in many if e.channels == channels])
 
 
-def _counted(
+def _counted_rows(
     options: HistogramOptions, channels: tuple[int, ...], many: Sequence[HistogramRows]
 ) -> Iterator[SparseCells]:
     columns = [
         part
-        for column in join_columns([(each.columns, each.num_rows) for each in many])
-        for part in _by_precision(column)
+        for counted in join_columns([(each.columns, each.num_rows) for each in many])
+        for part in _by_precision(options, counted)
     ]
     of_all = [each.weights for each in many if each.weights is not None]
     weights = np.concatenate(of_all) if of_all else None
@@ -107,17 +117,29 @@ class _ChannelRows:
         self._scratch = scratch
         self._codes: dict[int | None, tuple[Keys, int]] = {}
 
-    def cells(self, column: SliceColumn) -> Iterator[SparseCells]:
-        """Yields the cells of a column's slices, which have bins of one precision."""
+    def cells(self, counted: CountedColumn) -> Iterator[SparseCells]:
+        """Yields the cells of a column's slices, and of those that follow from it."""
+        whole = None
+        parts = self._parts(counted.column)
+        for column, is_binned in parts:
+            found = self._counted(column, is_binned=is_binned)
+            whole = found if len(parts) == 1 else None
+            yield self._limited(column, found)
+        for follower in counted.derived:
+            if follower.parents is not None:
+                added = whole and whole.of_parents(follower, counted.column.places.size)
+                if added is None:
+                    yield from self.cells(alone(follower.column))
+                else:
+                    yield self._limited(follower.column, added)
+
+    def _parts(self, column: SliceColumn) -> list[tuple[SliceColumn, bool]]:
+        """Returns the slices of a column that are crowded, and the others; and which they are."""
         crowded = self._crowded(column)
-        if not crowded.any():
-            yield self._exact(column)
-        elif crowded.all():
-            yield self._binned(column)
-        else:
-            is_crowded = crowded[column.places]
-            yield self._binned(column.where(is_crowded))
-            yield self._exact(column.where(~is_crowded))
+        if crowded.all() or not crowded.any():
+            return [(column, bool(crowded.all()))]
+        is_crowded = crowded[column.places]
+        return [(column.where(is_crowded), True), (column.where(~is_crowded), False)]
 
     def _crowded(self, column: SliceColumn) -> Booleans:
         """Returns which slices certainly have too many distinct numbers; a few more may.
@@ -141,19 +163,29 @@ class _ChannelRows:
         is_seen[(column.places[some].astype(np.int64) << bits) + hashes] = True
         return np.count_nonzero(is_seen.reshape(column.ids.size, -1), axis=1)
 
-    def _exact(self, column: SliceColumn) -> SparseCells:
-        nothing = np.zeros(column.ids.size, dtype=bool)
-        keys, number_bits = self._keys(column, None)
-        found = self._summed(keys, column)
-        groups = self._groups(column)
-        return limited(self._options, groups, nothing, *found, number_bits=number_bits)
+    def _counted(self, column: SliceColumn, *, is_binned: bool) -> "_KeyedCells":
+        """Returns the cells of a column's slices, with bins of one precision or exact numbers."""
+        mantissa_bits = self._options.mantissa_bits(int(column.ids[0])) if is_binned else None
+        keys, number_bits = self._keys(column, mantissa_bits)
+        if self._weights is None:
+            keys, amounts = count_equal(keys)
+        else:
+            (words, *more) = fixed_point.to_words(self._weights[column.rows])
+            weights = np.stack([words.values, *(each.values for each in more)], axis=-1)
+            keys, amounts = sum_equal(keys, weights)
+        return _KeyedCells(keys, amounts, number_bits, self._options.place_bits, is_binned)
 
-    def _binned(self, column: SliceColumn) -> SparseCells:
-        everything = np.ones(column.ids.size, dtype=bool)
-        keys, number_bits = self._keys(column, self._options.mantissa_bits(int(column.ids[0])))
-        found = self._summed(keys, column)
-        groups = self._groups(column)
-        return cells_of_keys(self._options, groups, everything, *found, number_bits=number_bits)
+    def _limited(self, column: SliceColumn, cells: "_KeyedCells") -> SparseCells:
+        groups = column.ids * self._options.num_channels + self._channel
+        is_binned = np.full(groups.size, cells.is_binned)
+        return limited(
+            self._options,
+            groups,
+            is_binned,
+            cells.keys,
+            cells.amounts,
+            number_bits=cells.number_bits,
+        )
 
     def _keys(self, column: SliceColumn, mantissa_bits: int | None) -> tuple[Keys, int]:
         """Returns the keys of rows, and how many bits they leave for a number.
@@ -195,25 +227,60 @@ class _ChannelRows:
             np.bitwise_or(part, self._places[rows], out=codes[rows])
         return codes, number_bits
 
-    def _groups(self, column: SliceColumn) -> Integers:
-        return column.ids * self._options.num_channels + self._channel
 
-    def _summed(self, keys: Keys, column: SliceColumn) -> tuple[Keys, NDArray[Any]]:
-        """Returns the distinct keys in order, and the rows or weights of each."""
-        if self._weights is None:
-            keys.sort()
-            starts = run_starts(keys)
-            return keys[starts], run_lengths(starts, keys.size)
-        (words, *more) = fixed_point.to_words(self._weights[column.rows])
-        amounts = np.stack([words.values, *(each.values for each in more)], axis=-1)
-        return sum_equal(keys, amounts)
+class _KeyedCells(NamedTuple):
+    """Cells of slices, by keys of the slice's place, the number, and its place.
+
+    Attributes:
+        keys: In ascending order, each once.
+        amounts: Rows or weights of each.
+        number_bits: Bits that keys leave for a number.
+        place_bits: The same for a place.
+        is_binned: Whether numbers are bins.
+    """
+
+    keys: Keys
+    amounts: NDArray[Any]
+    number_bits: int
+    place_bits: int
+    is_binned: bool
+
+    def of_parents(self, follower: Derived, num_rows: int) -> "_KeyedCells | None":
+        """Returns the cells of the slices of another column, which follows from this one.
+
+        None where it takes less time to count its rows.
+        """
+        parents = follower.parents
+        if parents is None or self.keys.size > _MAX_CELLS_PER_ROW * num_rows:
+            return None
+        kind, code_bits = self.keys.dtype.type, self.number_bits + self.place_bits
+        slices = np.arange(parents.size)
+        firsts = np.searchsorted(self.keys, slices.astype(kind) << kind(code_bits))
+        steps = (parents - slices << code_bits).astype(kind)
+        keys = self.keys + np.repeat(steps, np.diff(firsts, append=self.keys.size))
+        if self.keys.size > _MAX_SORTED_PER_ROW * num_rows and not fit_in_table(keys):
+            return None
+        keys, amounts = sum_equal(keys, self.amounts)
+        return self._replace(keys=keys, amounts=amounts)
 
 
-def _by_precision(column: SliceColumn) -> Iterator[SliceColumn]:
-    """Yields the column, or apart from the rest what is in slice 0, which has bins of its own."""
-    if column.ids[0] or column.ids.size == 1:
-        yield column
+def _by_precision(options: HistogramOptions, counted: CountedColumn) -> Iterator[CountedColumn]:
+    """Yields columns whose slices have bins of one precision; slice 0 may have bins of its own."""
+    if options.has_one_precision:
+        yield counted
         return
+    others = [each for each in counted.derived if each.column.ids[0]]
+    if counted.column.ids[0]:
+        yield replace(counted, derived=tuple(others))
+        others = []
+    yield from (alone(each.column) for each in others)
+    for each in counted.derived:
+        if not each.column.ids[0]:
+            yield from map(alone, _with_overall_apart(each.column))
+
+
+def _with_overall_apart(column: SliceColumn) -> list[SliceColumn]:
+    if column.ids.size == 1:
+        return [column]
     is_overall = column.places == 0
-    yield column.where(is_overall)
-    yield column.where(~is_overall)
+    return [column.where(is_overall), column.where(~is_overall)]

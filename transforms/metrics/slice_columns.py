@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -52,7 +51,7 @@ class SliceColumn:
         used = np.zeros(self.ids.size, dtype=bool)
         used[self.places[rows]] = True
         kept = int(np.count_nonzero(used))
-        places = (np.cumsum(used) - 1).astype(_place_type(kept))[self.places[rows]]
+        places = (np.cumsum(used) - 1).astype(place_type(kept))[self.places[rows]]
         return replace(
             self,
             rows=rows if isinstance(self.rows, slice) else self.rows[rows],
@@ -129,9 +128,12 @@ def slice_columns(slice_ids: Integers) -> SliceColumns:
 
 
 def _counted(columns: Sequence[SliceColumn]) -> list[CountedColumn]:
-    """Returns the columns that follow from no other, the one with the most slices first."""
+    """Returns the columns that follow from no other, the one with the most slices first.
+
+    Of two that follow from each other the later one: crosses come after their columns.
+    """
     found: list[CountedColumn] = []
-    for each in sorted(columns, key=lambda each: -each.ids.size):
+    for each in sorted(columns, key=lambda each: (-each.ids.size, -each.position)):
         for place, finer in enumerate(found):
             parents = _parents(finer.column, each)
             if parents is not None:
@@ -139,8 +141,13 @@ def _counted(columns: Sequence[SliceColumn]) -> list[CountedColumn]:
                 found[place] = replace(finer, derived=derived)
                 break
         else:
-            found.append(CountedColumn(column=each, derived=(Derived(each, None),)))
+            found.append(alone(each))
     return found
+
+
+def alone(column: SliceColumn) -> CountedColumn:
+    """Returns a column from which no other one follows."""
+    return CountedColumn(column=column, derived=(Derived(column, None),))
 
 
 def _crossed(counted: Sequence[CountedColumn], max_crossed: int) -> list[CountedColumn]:
@@ -163,7 +170,7 @@ def _cross(one: CountedColumn, other: CountedColumn) -> CountedColumn:
     """Returns what has a place for each pair of places, whether there are rows of both or not."""
     sizes = one.column.ids.size, other.column.ids.size
     num_pairs = sizes[0] * sizes[1]
-    places = one.column.places.astype(_place_type(num_pairs))
+    places = one.column.places.astype(place_type(num_pairs))
     places *= places.dtype.type(sizes[1])
     places += other.column.places
     of_pairs = np.divmod(np.arange(num_pairs), sizes[1])
@@ -194,13 +201,14 @@ def _column(slice_ids: Integers, position: int) -> SliceColumn | None:
     return SliceColumn(
         rows=rows,
         ids=groups.keys,
-        places=groups.positions.astype(_place_type(groups.keys.size)),
+        places=groups.positions.astype(place_type(groups.keys.size)),
         sizes=_sizes(groups),
         position=position,
     )
 
 
-def _place_type(num_slices: int) -> np.dtype[Any]:
+def place_type(num_slices: int) -> np.dtype[Any]:
+    """Returns the narrowest type for places among so many slices."""
     return np.min_scalar_type(max(num_slices - 1, 0))
 
 
@@ -223,50 +231,3 @@ def _parents(finest: SliceColumn, column: SliceColumn) -> Integers | None:
             if (parents[finest.places[rows]] != column.places[rows]).any():
                 return None
     return parents.astype(np.int64)
-
-
-def join_columns(many: Sequence[tuple[SliceColumns, int]]) -> Iterator[SliceColumn]:
-    """Yields the columns of rows that follow one another.
-
-    Args:
-        many: Columns of some rows each, and how many rows these are.
-    """
-    starts = accumulate((size for _, size in many), initial=0)
-    found: dict[int, list[tuple[int, SliceColumn]]] = {}
-    for start, (columns, _) in zip(starts, many, strict=False):
-        for each in columns:
-            found.setdefault(each.position, []).append((start, each))
-    num_rows = sum(size for _, size in many)
-    for position in sorted(found):
-        yield _joined(found[position], num_rows)
-
-
-def _joined(parts: Sequence[tuple[int, SliceColumn]], num_rows: int) -> SliceColumn:
-    """Returns one column; parts begin at some row of all `num_rows`."""
-    columns = [each for _, each in parts]
-    ids = np.unique(np.concatenate([each.ids for each in columns]))
-    sizes = np.zeros(ids.size, dtype=np.int64)
-    places = []
-    for each in columns:
-        of_ids = np.searchsorted(ids, each.ids)
-        sizes[of_ids] += each.sizes
-        if each.ids.size == ids.size:
-            places.append(each.places)
-        else:
-            places.append(of_ids.astype(_place_type(ids.size))[each.places])
-    rows: slice | Integers = slice(None)
-    if sizes.sum() < num_rows:
-        rows = np.concatenate([_rows(*each) for each in parts])
-    return SliceColumn(
-        rows=rows,
-        ids=ids,
-        places=np.concatenate(places),
-        sizes=sizes,
-        position=columns[0].position,
-    )
-
-
-def _rows(start: int, column: SliceColumn) -> Integers:
-    if isinstance(column.rows, slice):
-        return np.arange(start, start + column.places.size)
-    return column.rows + start

@@ -113,8 +113,12 @@ class MostDifferent:
         found = []
         for version in range(1, batch.num_versions):
             sizes = _ordered_differences(batch, version)
-            chosen = [(column, self._chosen(column, sizes)) for column in batch.slices]
-            found += [_table(batch, version, *each) for each in chosen]
+            for counted in batch.slices.counted:
+                chosen = self._chosen(counted.column, sizes)
+                for column, parents in counted.derived:
+                    # The largest of a slice are among the largest of its parts.
+                    some = chosen if parents is None else self._largest(column, chosen, sizes)
+                    found.append(_table(batch, version, column, some))
         everything = pa.concat_tables([_SCHEMA.empty_table(), *found])
         return {self.name: TopRows.of_rows(self.max_rows, everything)}
 
@@ -135,7 +139,11 @@ class MostDifferent:
                 for start in range(0, max(1, of_column.size), _FEW_ROWS)
             ]
         )
-        groups, large = column.places[rows], of_column[rows]
+        return self._largest(column, rows, of_column)
+
+    def _largest(self, column: SliceColumn, rows: Integers, sizes: Bits) -> Integers:
+        """Returns which of some rows of a column have the largest sizes, with all that tie."""
+        groups, large = column.places[rows], sizes[rows]
         least = _least(groups, large, self.max_rows, column.ids.size)
         return rows[large >= least[groups]]
 

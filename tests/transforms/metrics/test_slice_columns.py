@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from transforms.metrics import NO_SLICE
-from transforms.metrics.slice_columns import join_columns, slice_columns
+from transforms.metrics.slice_columns import slice_columns
 
 
 def _members(columns, rows):
@@ -123,22 +123,3 @@ def test_some_rows_of_a_column_have_their_slices_alone():
         assert (found.places == 0).all()
         rows = np.arange(5000)[column.rows][is_kept]
         assert (np.arange(5000)[found.rows] == rows).all()
-
-
-@pytest.mark.parametrize("has_gaps", [False, True])
-def test_columns_of_several_batches_are_those_of_all_rows(has_gaps):
-    slice_ids = _crossed()
-    if has_gaps:
-        slice_ids[np.random.default_rng(1).random(slice_ids.shape) < 0.2] = NO_SLICE
-    slice_ids[:1000, 3] = NO_SLICE  # a batch without slices of this column
-    slice_ids[1000:2000, 1] = 5  # one with few of that
-    parts = [slice_ids[:1000], slice_ids[1000:2000], slice_ids[2000:]]
-    columns = list(join_columns([(slice_columns(each), len(each)) for each in parts]))
-    assert _members(columns, 5000) == _expected(slice_ids)
-    assert [each.position for each in columns] == [0, 1, 2, 3]
-    for each in columns:
-        assert each.sizes.tolist() == np.bincount(each.places).tolist()
-
-
-def test_no_batches_have_no_columns():
-    assert list(join_columns([])) == []
