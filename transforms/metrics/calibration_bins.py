@@ -68,13 +68,13 @@ class CalibrationBins:
 
     def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
         for start, chunk in batch.chunks():
-            places = chunk.blocks * (self.num_versions * self.num_bins)
-            for version, (scores, hits) in enumerate(_scores_and_hits(chunk)):
-                bins = (scores * self.num_bins).astype(np.int64)
-                cells = np.minimum(bins, self.num_bins - 1, out=bins)
-                cells += places
-                cells += version * self.num_bins
+            cells_of_row = chunk.blocks * (self.num_versions * self.num_bins)
+            for scores, hits in _scores_and_hits(chunk):
+                cells = (scores * self.num_bins).astype(np.int64)
+                np.minimum(cells, self.num_bins - 1, out=cells)
+                cells += cells_of_row
                 yield Additions(start, cells, _words(chunk.weights, scores, hits))
+                cells_of_row += self.num_bins
 
     def finalise_slices(
         self, states: Mapping[str, Any], slice_ids: Integers
@@ -123,9 +123,7 @@ def _words(weights: Floats | None, scores: Floats, hits: Floats) -> list[list[Wo
     if weights is not None:
         weights = weights.astype(np.float64)
         return [to_words(each) for each in (weights, weights * hits, weights * scores)]
-    packed = hits.astype(np.int64)
-    packed *= _HIT
-    packed += 1
+    packed = (hits * _HIT + 1).astype(np.int64)  # floats are multiplied in less time
     return [[Words(packed, float(_HIT + 1) * packed.size)], to_words(scores, _MAX_SCORE)]
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from transforms.metrics import agreement, certain_values, confusion, delta_method
-from transforms.metrics.array_types import Floats, Integers
+from transforms.metrics.array_types import Floats, Integers, Places
 from transforms.metrics.confusion import Cells
 from transforms.metrics.delta_method import CellMetric
 from transforms.metrics.effective_clusters import clustered_shares, effective_clusters
 from transforms.metrics.estimate import Method
 from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
-from transforms.metrics.fixed_point import to_words, whole_words
+from transforms.metrics.fixed_point import Words, to_words, words_of_ones
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknife
 from transforms.metrics.key_layout import KeyLayout
@@ -66,7 +66,7 @@ class Decisions:
     """
 
     name: str
-    cells: Callable[[EvaluationBatch], Integers]
+    cells: Callable[[EvaluationBatch], Places]
     sub_keys: tuple[str, ...]
     metrics: TableMetrics
     num_versions: int
@@ -104,10 +104,7 @@ class Decisions:
 
     def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
         for start, chunk in batch.chunks():
-            weights = chunk.row_weights()
-            words = [whole_words((weights > 0).astype(np.int64))]
-            if self.is_weighted:
-                words += [to_words(weights), to_words(weights * weights)]
+            words = _words(chunk)
             cells = self.cells(chunk)[self._held.start :]
             places = chunk.blocks * self._held_tables
             for table in np.ndindex(cells.shape[:2]):
@@ -191,6 +188,15 @@ class Decisions:
         return {"wins": won, "losses": lost, **{f"mcnemar_{k}": v for k, v in tests.items()}}
 
 
+def _words(batch: EvaluationBatch) -> list[list[Words]]:
+    """Returns what rows add to each sum."""
+    if batch.weights is None:
+        return [words_of_ones(batch.num_rows)]
+    weights = batch.row_weights()
+    has_weight = (weights > 0).astype(np.float64)
+    return [to_words(each) for each in (has_weight, weights, weights * weights)]
+
+
 class _Tables:
     """The sums of tables, [slices, blocks, cells, sums]; of rows alone if these have no weights."""
 
@@ -251,23 +257,24 @@ AGREEMENT_TABLES = TableMetrics(
 )
 
 
-def threshold_cells(thresholds: tuple[float, ...]) -> Callable[[EvaluationBatch], Integers]:
+def threshold_cells(thresholds: tuple[float, ...]) -> Callable[[EvaluationBatch], Places]:
     """Returns the cells of binary decisions: positive where the score is at least a threshold.
 
     They are compared as numbers of the score's own type, so a float32 score of 0.7 reaches 0.7.
     """
 
-    def cells(batch: EvaluationBatch) -> Integers:
+    def cells(batch: EvaluationBatch) -> Places:
         scores = batch.predictions[:, None]
         least = np.array(thresholds, dtype=scores.dtype)[:, None]
-        decided = (scores >= least).astype(np.int64)
-        labels = batch.known_labels().astype(np.int64)
-        return 4 * labels + 2 * decided[:1] + decided
+        decided = (scores >= least).view(np.uint8)
+        cells = 2 * decided[:1] + decided
+        cells += 4 * batch.known_labels().astype(np.uint8)
+        return cells
 
     return cells
 
 
-def class_cells(batch: EvaluationBatch) -> Integers:
+def class_cells(batch: EvaluationBatch) -> Places:
     """Returns the cells of agreement of the classes with the highest scores."""
     decided = batch.predictions.argmax(axis=2)
     is_right = (decided == batch.known_labels()).astype(np.int64)

@@ -83,10 +83,9 @@ def to_words(values: Floats, most: float | None = None) -> list[Words]:
     return words[::-1]
 
 
-def whole_words(values: Integers) -> list[Words]:
-    """Returns the words of whole numbers below 2^18, as labels."""
-    size = float(values.sum()) * _SCALE
-    return [Words(values << FRACTIONAL_BITS, size)] if size else []
+def words_of_ones(rows: int) -> list[Words]:
+    """Returns the words of so many ones, each of which counts a row."""
+    return [Words(np.full(rows, 1 << FRACTIONAL_BITS), _SCALE * rows)]
 
 
 def _rounded(values: Floats, rounder: float) -> Integers:

@@ -11,7 +11,8 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 def label(batch: EvaluationBatch) -> Floats:
     """Returns the labels, the same for all versions."""
-    return np.broadcast_to(batch.known_labels().astype(np.float64), _scores(batch).shape)
+    shape = (batch.num_versions, batch.num_rows)
+    return np.broadcast_to(batch.known_labels().astype(np.float64), shape)
 
 
 def centred_label(batch: EvaluationBatch, centre: float) -> Floats:
@@ -31,17 +32,21 @@ def prediction(batch: EvaluationBatch) -> Floats:
 
 def error(batch: EvaluationBatch) -> Floats:
     """Returns predictions less labels."""
-    return _scores(batch) - label(batch)
+    errors = _scores(batch)
+    errors -= batch.known_labels()
+    return errors
 
 
 def absolute_error(batch: EvaluationBatch) -> Floats:
     """Returns by how much predictions are off."""
-    return np.abs(error(batch))
+    errors = error(batch)
+    return np.abs(errors, out=errors)
 
 
 def squared_error(batch: EvaluationBatch) -> Floats:
     """Returns the squares of the errors; of probabilities, the Brier score."""
-    return np.square(error(batch))
+    errors = error(batch)
+    return np.square(errors, out=errors)
 
 
 def absolute_percentage_error(batch: EvaluationBatch) -> Floats:
