@@ -14,7 +14,7 @@ from transforms.metrics.key_blocks import Hashes
 from transforms.metrics.slice_columns import SliceColumns, slice_columns
 
 # Rows of which a dozen columns of numbers stay in the processor's cache.
-_CHUNK_ROWS = 1 << 14
+_CHUNK_ROWS = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,9 +19,6 @@ _WORD = 1 << WORD_BITS
 # Adding this to a smaller number leaves it, rounded to 2^-44, in the last bits of the sum.
 _ROUNDER = 1.5 * 2.0 ** (52 - FRACTIONAL_BITS)
 _MAX_QUICK = 2.0 ** (51 - FRACTIONAL_BITS)
-# The same for numbers that are scaled to units of 2^-44.
-_SCALED_ROUNDER = _ROUNDER * _SCALE
-_MAX_SCALED = _MAX_QUICK * _SCALE
 # Numbers whose sizes add up to less need no second word.
 _MAX_ONE_WORD = float(1 << 61)
 # More than a sum of floats is off.
@@ -61,14 +58,13 @@ def to_words(values: Floats, most: float | None = None) -> list[Words]:
         most = max(-float(values.min()), float(values.max()))
     if most == 0:
         return []
-    size = most * _SCALE * values.size
-    if most < _MAX_QUICK and size <= _MAX_ONE_WORD:
-        return [Words(_rounded(values, _ROUNDER), size + values.size)]
-    scaled = values * np.float64(_SCALE)  # whatever floats they are, in 64 bits
-    if -_MAX_SCALED < scaled.min() <= scaled.max() < _MAX_SCALED:
-        size = float(np.abs(scaled).sum()) * _ROUNDING
+    if most < _MAX_QUICK:
+        size = most * _SCALE * values.size
+        if size > _MAX_ONE_WORD:
+            size = float(np.abs(values).sum(dtype=np.float64)) * _SCALE * _ROUNDING
         if size <= _MAX_ONE_WORD:
-            return [Words(_rounded(scaled, _SCALED_ROUNDER), size + scaled.size)]
+            return [Words(_rounded(values, _ROUNDER), size + values.size)]
+    scaled = values * np.float64(_SCALE)  # whatever floats they are, in 64 bits
     np.rint(scaled, out=scaled)
     largest = float(np.abs(scaled).max())
     if not largest <= MAX_MAGNITUDE * _SCALE:

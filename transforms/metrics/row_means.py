@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.metric_column import MetricColumn, in_chunks, of_pairs
 from transforms.metrics.metric_family import States
+from transforms.metrics.packed_counts import PackedCounts
 from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_sums import Additions, sum_slices
 
@@ -72,6 +73,20 @@ class MeanFunction:
 
     name: str
     value: Callable[[Mapping[str, Floats]], Floats]
+
+
+class _Added(NamedTuple):
+    """What rows add to some sums.
+
+    Attributes:
+        names: Of the sums.
+        values: [names, rows]; of no rows if there is nothing to add.
+        most: What the size of none exceeds, where that is known.
+    """
+
+    names: tuple[str, ...]
+    values: Floats
+    most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,14 +146,16 @@ class RowMeans:
 
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the sums over the rows of a batch."""
+        same = self._same_sums()
+        counts = PackedCounts(self._counted(), batch.num_rows)
+        names = tuple(n for n in self._names if n not in same and n not in counts.names)
         added = (
-            Additions(start, chunk.blocks, list(self._added(chunk)))
+            Additions(start, chunk.blocks, self._added(chunk, counts))
             for start, chunk in batch.chunks()
         )
-        same = self._same_sums()
-        different = tuple(name for name in self._names if name not in same)
-        sums = sum_slices(self.layout, different, batch.slices, added)
-        columns = dict(zip(different, sums.columns, strict=True))
+        sums = sum_slices(self.layout, (*names, *counts.packed_names), batch.slices, added)
+        columns = dict(zip(names, sums.columns, strict=False))
+        columns |= counts.unpacked(sums.columns[len(names) :])
         all_columns = tuple(columns[same.get(name, name)] for name in self._names)
         return {self.name: replace(sums, names=self._names, columns=all_columns)}
 
@@ -149,61 +166,85 @@ class RowMeans:
             for each in range(self.num_versions):
                 if metric.is_of_row and each:
                     same[f"{metric.name}/wx/{each}"] = f"{metric.name}/wx/0"
-                elif self._are_squares_same(metric):  # 0 and 1 are their own squares
+                elif self._is_count(metric) and metric.is_reported:  # the squares of 0 and 1
                     same[f"{metric.name}/wwxx/{each}"] = f"{metric.name}/wx/{each}"
         return same
 
-    def _are_squares_same(self, metric: RowMetric) -> bool:
-        return metric.is_share and metric.is_reported and not self.is_weighted
-
-    def _added(self, batch: EvaluationBatch) -> Iterator[list[Words]]:
-        """Yields what rows add to each sum, in the order of their names."""
-        w = batch.row_weights()
-        yield to_words(w)
+    def _counted(self) -> tuple[str, ...]:
+        """Returns which sums are numbers of rows."""
         if self.is_weighted:
-            yield to_words(w * w)
+            return ()
+        shares = {each.name for each in self.metrics if each.is_share}
+        same = self._same_sums()
+        of_shares = (n for n in self._names if n.split("/")[0] in shares and n not in same)
+        return ("w", *(n for n in of_shares if not n.endswith("/undefined")))
+
+    def _is_count(self, metric: RowMetric) -> bool:
+        """Returns whether the sums of a metric are numbers of rows."""
+        return metric.is_share and not self.is_weighted
+
+    def _added(self, batch: EvaluationBatch, counts: PackedCounts) -> Iterator[list[Words]]:
+        """Yields what rows add to each sum, in the order of the names, and then to the counts."""
+        flags: list[Floats] = []
+        for names, values, most in self._values(batch):
+            if names[0] in counts.names:
+                flags.extend(values)
+                continue
+            words = to_words(values, most)
+            for place in range(len(names)):
+                yield [Words(each.values[place], each.size) for each in words]
+        yield from counts.words(flags)
+
+    def _values(self, batch: EvaluationBatch) -> Iterator[_Added]:
+        """Yields what rows add to all sums."""
+        w = batch.row_weights()[None]
+        yield _Added(("w",), w)
+        if self.is_weighted:
+            yield _Added(("ww",), w * w)
         for metric in self.metrics:
             x = np.asarray(metric.values(batch), dtype=np.float64)
             most = _largest(x)
-            undefined = np.zeros(0)  # rather than all 0: there is nothing to add
+            undefined = np.zeros((1, 0))  # rather than all 0: there is nothing to add
             if not most <= _MAX_VALUE:
                 is_defined = _is_defined(x)
-                undefined = (~is_defined).astype(np.float64)
+                undefined = (~is_defined).astype(np.float64)[None]
                 x = np.where(is_defined, x, 0)
                 most = _largest(x)
-            yield to_words(undefined)
             if self.is_weighted:
                 x = w * x
                 most = _largest(x)
-            yield from self._terms(metric, x, most, w, undefined)
+            for kinds, values, largest in self._terms(metric, x, most, w, undefined):
+                yield _Added(tuple(f"{metric.name}/{kind}" for kind in kinds), values, largest)
 
     def _terms(
         self, metric: RowMetric, wx: Floats, most: float, w: Floats, undefined: Floats
-    ) -> Iterator[list[Words]]:
-        """Yields what rows add to the sums of a metric but the first.
+    ) -> Iterator[_Added]:
+        """Yields what rows add to a metric's sums, by their kinds.
 
         Args:
             metric: The metric.
             wx: Weighted values, 0 where they are not defined.
             most: The largest size of one.
             w: The weights.
-            undefined: 1 for rows whose value is not defined; empty if there are none.
+            undefined: 1 for rows whose value is not defined; of no rows if there are none.
         """
-        for each in wx[:1] if metric.is_of_row else wx:
-            yield to_words(each, most)
+        versions = range(self.num_versions)
+        yield _Added(("undefined",), undefined)
+        held = versions[:1] if metric.is_of_row else versions
+        yield _Added(tuple(f"wx/{each}" for each in held), wx[: len(held)], most)
         if self.is_weighted:
-            undefined = undefined * w[: undefined.size]
-            yield to_words(undefined)
-            yield to_words(undefined * w[: undefined.size])
+            undefined = undefined * w[:, : undefined.size]
+            yield _Added(("undefined_w",), undefined)
+            yield _Added(("undefined_ww",), undefined * w[:, : undefined.size])
         if not metric.is_reported:
             return
         if self.is_weighted:
-            yield from map(to_words, w * wx)
-        for each in () if self._are_squares_same(metric) else wx:
-            yield to_words(each * each, most * most)
-        for each in wx[1:]:
-            change = each - wx[0]
-            yield to_words(change * change, 4 * most * most)
+            yield _Added(tuple(f"wwx/{each}" for each in versions), w * wx)
+        if not self._is_count(metric):
+            yield _Added(tuple(f"wwxx/{each}" for each in versions), wx * wx, most * most)
+        changes = wx[1:] - wx[0]
+        changes *= changes
+        yield _Added(tuple(f"wwdd/{each}" for each in versions[1:]), changes, 4 * most * most)
 
     def finalise_slices(
         self, states: Mapping[str, Any], slice_ids: Integers

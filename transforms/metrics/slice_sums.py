@@ -26,12 +26,13 @@ class Additions(NamedTuple):
     Attributes:
         start: The first of the rows, which follow one another.
         cells: For each row, which of its slice's cells it adds to.
-        words: For each name, what it adds, as `fixed_point.to_words` spells it.
+        words: For each name, what it adds, as `fixed_point.to_words` spells it. Taken once, each
+            while it is still in the processor's cache.
     """
 
     start: int
     cells: Integers
-    words: list[list[Words]]
+    words: Iterable[list[Words]]
 
 
 def sum_slices(
@@ -51,8 +52,12 @@ def sum_slices(
     counted = _counted(layout, columns)
     sums = [_ColumnSums(layout, names, each.column) for each in counted]
     for each in additions:
-        for of_column in sums:
-            of_column.add(each)
+        places = [of_column.places(each) for of_column in sums]
+        for name, words in enumerate(each.words):
+            for place in places:
+                place.tables[name].add(place.cells, words, place.rows)
+        for of_column, place in zip(sums, places, strict=True):
+            of_column.keep(place)
     parts = [
         of_column.finish() if parents is None else of_column.of_parents(column, parents)
         for of_column, each in zip(sums, counted, strict=True)
@@ -72,6 +77,22 @@ def _is_dense(layout: KeyLayout, column: SliceColumn) -> bool:
     return column.ids.size * layout.cells <= most
 
 
+class _Places(NamedTuple):
+    """Where some rows are added to.
+
+    Attributes:
+        tables: For each name.
+        cells: Of the tables, for each of the rows.
+        rows: Which of those that are added.
+        keys: Of the tables' cells, if they are these rows' alone.
+    """
+
+    tables: list[SumTable]
+    cells: Integers
+    rows: slice | Integers
+    keys: Integers | None
+
+
 class _ColumnSums:
     """The sums over the slices of one column."""
 
@@ -81,20 +102,23 @@ class _ColumnSums:
         num_cells = column.ids.size * layout.cells
         self._tables = _tables(names, num_cells) if _is_dense(layout, column) else None
 
-    def add(self, added: Additions) -> None:
-        """Adds what rows add."""
+    def places(self, added: Additions) -> "_Places":
+        """Returns where rows are added to."""
         rows, places = self._column.within(added.start, added.start + added.cells.size)
         cells = np.multiply(places, self._layout.cells, dtype=np.int64)
         cells += added.cells[rows]
         if self._tables is not None:
-            _add(self._tables, cells, added.words, rows)
-            return
+            return _Places(self._tables, cells, rows, None)
         groups = group(cells)
         tables = _tables(self._names, groups.keys.size)
-        _add(tables, groups.positions, added.words, rows)
-        places, cells = np.divmod(groups.keys, self._layout.cells)
-        keys = self._layout.keys_of_cells(self._column.ids[places], cells)
-        self._parts.append(_sums(self._layout, self._names, tables, keys))
+        return _Places(tables, groups.positions, rows, groups.keys)
+
+    def keep(self, added: "_Places") -> None:
+        """Keeps what was added, unless it is in a table of all cells anyway."""
+        if added.keys is not None:
+            places, cells = np.divmod(added.keys, self._layout.cells)
+            keys = self._layout.keys_of_cells(self._column.ids[places], cells)
+            self._parts.append(_sums(self._layout, self._names, added.tables, keys))
 
     def of_parents(self, column: SliceColumn, parents: Integers) -> FixedSums:
         """Returns the sums over slices that are made of the column's.
@@ -140,10 +164,3 @@ def _sums(
 
 def _tables(names: tuple[str, ...], num_cells: int) -> list[SumTable]:
     return [SumTable(num_cells) for _ in names]
-
-
-def _add(
-    tables: list[SumTable], cells: Integers, words: list[list[Words]], rows: slice | Integers
-) -> None:
-    for table, of_name in zip(tables, words, strict=True):
-        table.add(cells, of_name, rows)

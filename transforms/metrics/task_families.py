@@ -218,7 +218,7 @@ _PREDICTION_MEANS = {
 _BINARY_MEANS = (
     RowMetric("log_loss", row_values.log_loss),
     RowMetric("brier", row_values.squared_error),
-    RowMetric("label", row_values.label, is_reported=False, is_of_row=True),
+    RowMetric("label", row_values.label, is_reported=False, is_share=True, is_of_row=True),
 )
 _CALIBRATION_RATIO = MeanFunction(
     "calibration_ratio", lambda means: ratio(means["mean_prediction"], means["label"])
