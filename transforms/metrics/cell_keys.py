@@ -85,8 +85,7 @@ def count_equal(keys: Keys) -> tuple[Keys, Integers]:
     if cells <= _COUNT_CELLS_PER_KEY * keys.size:
         return _sum_in_table(keys, None, first, np.zeros(cells, dtype=np.int32))
     keys.sort()
-    starts = run_starts(keys)
-    return keys[starts], run_lengths(starts, keys.size)
+    return _count_runs(keys)
 
 
 def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
@@ -131,8 +130,32 @@ def _sum_in_table(
         cells -= first
         added = ones[: cells.size] if amounts is None else amounts[some].astype(table.dtype)
         np.add.at(table, cells, added)
-    used = np.flatnonzero(table != 0)
-    return (used + first).astype(keys.dtype), table[used]
+    found: list[Keys] = []
+    sums: list[Integers] = []
+    for start in range(0, table.size, _CHUNK_KEYS):
+        part = table[start : start + _CHUNK_KEYS]
+        used = np.flatnonzero(part != 0)
+        sums.append(part[used])
+        found.append((used + (first + start)).astype(keys.dtype))
+    return np.concatenate(found), np.concatenate(sums)
+
+
+def _count_runs(keys: Keys) -> tuple[Keys, Integers]:
+    """Returns the distinct ones of sorted keys, and how many there are of each.
+
+    A part at a time, because to take new memory costs more than to fill it.
+    """
+    found: list[Keys] = []
+    all_starts: list[Integers] = []
+    for start in range(0, keys.size, _CHUNK_KEYS):
+        part = keys[start : start + _CHUNK_KEYS]
+        starts = run_starts(part)
+        if start and part[0] == keys[start - 1]:
+            starts = starts[1:]
+        found.append(part[starts])
+        all_starts.append((starts + start).astype(np.uint32 if keys.size < 1 << 32 else np.int64))
+    starts = np.concatenate(all_starts)
+    return np.concatenate(found), run_lengths(starts, keys.size)
 
 
 def _in_order(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:

@@ -87,9 +87,10 @@ def _counted_rows(
     ]
     of_all = [each.weights for each in many if each.weights is not None]
     weights = np.concatenate(of_all) if of_all else None
-    scratch = np.empty(sum(each.num_rows for each in many), dtype=np.uint32)
+    num_rows = sum(each.num_rows for each in many)
+    numbers, scratch = np.empty((2, num_rows), dtype=np.uint32)
     for index, channel in enumerate(channels):
-        numbers = np.concatenate([each.numbers[index] for each in many])
+        np.concatenate([each.numbers[index] for each in many], out=numbers)
         places = np.concatenate([each.places[index % len(each.places)] for each in many])
         rows = _ChannelRows(options, channel, numbers, places, weights=weights, scratch=scratch)
         for column in columns:
@@ -97,10 +98,7 @@ def _counted_rows(
 
 
 class _ChannelRows:
-    """The rows of one channel.
-
-    What keys are made of is found once for all slices.
-    """
+    """The rows of one channel."""
 
     def __init__(
         self,
@@ -115,7 +113,7 @@ class _ChannelRows:
         self._options, self._channel = options, channel
         self._numbers, self._places, self._weights = numbers, places, weights
         self._scratch = scratch
-        self._codes: dict[int | None, tuple[Keys, int]] = {}
+        self._largest = numbers.max(keepdims=True)
 
     def cells(self, counted: CountedColumn) -> Iterator[SparseCells]:
         """Yields the cells of a column's slices, and of those that follow from it."""
@@ -193,39 +191,33 @@ class _ChannelRows:
         Those that fit into 32 bits are sorted in half the time. They lie in the scratch memory, as
         new memory costs more than to fill it.
         """
-        if mantissa_bits not in self._codes:
-            self._codes[mantissa_bits] = self._coded(mantissa_bits)
-        codes, number_bits = self._codes[mantissa_bits]
-        code_bits = number_bits + self._options.place_bits
+        place_bits = self._options.place_bits
+        number_bits = self._number_bits(mantissa_bits)
+        code_bits = number_bits + place_bits
         if column.ids.size << code_bits > 1 << 32:
-            keys: Keys = column.places.astype(np.uint64)
-            keys <<= np.uint64(code_bits)
-            keys |= codes[column.rows]
+            keys: Keys = np.empty(column.places.size, dtype=np.uint64)
         else:
             keys = self._scratch[: column.places.size]
-            codes = codes[column.rows]
-            for start in range(0, keys.size, _CHUNK_ROWS):
-                rows = slice(start, start + _CHUNK_ROWS)
-                part = column.places[rows].astype(np.uint32)
-                part <<= np.uint32(code_bits % 32)  # by 32 bits it would be 0 anyway: one slice
-                np.bitwise_or(part, codes[rows], out=keys[rows])
+        kind = keys.dtype.type
+        for start in range(0, keys.size, _CHUNK_ROWS):
+            some = slice(start, start + _CHUNK_ROWS)
+            rows = some if isinstance(column.rows, slice) else column.rows[some]
+            part: Keys = self._coded(self._numbers[rows], mantissa_bits).astype(kind, copy=False)
+            part = np.left_shift(part, kind(place_bits), out=keys[some])
+            part |= self._places[rows]
+            if column.ids.size > 1:
+                part |= column.places[some].astype(kind) << kind(code_bits)
         return keys, number_bits
 
-    def _coded(self, mantissa_bits: int | None) -> tuple[Keys, int]:
-        """Returns the number and place of each row in one, and how many bits a number has."""
-        numbers = self._numbers
-        if mantissa_bits is not None:
-            numbers = float_bins.to_bins(numbers, self._options.scale, mantissa_bits)
-        number_bits = int(numbers.max(initial=0)).bit_length()
-        place_bits = self._options.place_bits
-        kind = np.uint32 if number_bits + place_bits <= 32 else np.uint64
-        codes = np.empty(numbers.shape, dtype=kind)
-        for start in range(0, codes.size, _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
-            part: Keys = numbers[rows].astype(kind)
-            part <<= kind(place_bits)
-            np.bitwise_or(part, self._places[rows], out=codes[rows])
-        return codes, number_bits
+    def _coded(self, numbers: Bits, mantissa_bits: int | None) -> Bits:
+        """Returns numbers, or the bins that they are in."""
+        if mantissa_bits is None:
+            return numbers
+        return float_bins.to_bins(numbers, self._options.scale, mantissa_bits)
+
+    def _number_bits(self, mantissa_bits: int | None) -> int:
+        """Returns how many bits the largest number has, or its bin, which is the largest, too."""
+        return int(self._coded(self._largest, mantissa_bits)[0]).bit_length()
 
 
 class _KeyedCells(NamedTuple):
