@@ -13,7 +13,7 @@ from transforms.metrics.sparse_cells import NUMBER_BITS, Keys, SparseCells, cell
 
 _KEY_BITS = 64
 # Tables with so many cells for each key are quicker than to sort keys, alone or with their amounts.
-_COUNT_CELLS_PER_KEY = 2
+_COUNT_CELLS_PER_KEY = 0.75
 _SUM_CELLS_PER_KEY = 4
 # Keys that stay in the processor's cache from one step to the next.
 _CHUNK_KEYS = 1 << 15
@@ -25,8 +25,6 @@ def limited(
     is_binned: Booleans,
     keys: Keys,
     amounts: NDArray[Any],
-    *,
-    number_bits: int = NUMBER_BITS,
 ) -> SparseCells:
     """Returns the cells of sorted, distinct keys, with groups of too many numbers in bins.
 
@@ -35,23 +33,14 @@ def limited(
     is_crowded = np.zeros(groups.size, dtype=bool)
     if not is_binned.all():
         numbers = keys >> keys.dtype.type(options.place_bits)
-        ranks = numbers[run_starts(numbers)] >> keys.dtype.type(number_bits)
+        ranks = numbers[run_starts(numbers)] >> keys.dtype.type(NUMBER_BITS)
         distinct = np.bincount(ranks.astype(np.int64), minlength=groups.size)
         is_crowded = ~is_binned & (distinct > options.max_distinct)
     if is_crowded.any():
-        keys = in_bins(options, groups, is_crowded, _with_room(options, keys, number_bits))
+        keys = in_bins(options, groups, is_crowded, keys)
         keys, amounts = sum_equal(keys, amounts)
-        number_bits = NUMBER_BITS
     is_binned = is_binned | is_crowded
-    return cells_of_keys(options, groups, is_binned, keys, amounts, number_bits=number_bits)
-
-
-def _with_room(options: HistogramOptions, keys: Keys, number_bits: int) -> NDArray[np.uint64]:
-    """Returns keys with room for any number."""
-    code_bits = np.uint64(number_bits + options.place_bits)
-    wide = keys.astype(np.uint64)
-    codes = wide & ((np.uint64(1) << code_bits) - np.uint64(1))
-    return wide >> code_bits << np.uint64(NUMBER_BITS + options.place_bits) | codes
+    return cells_of_keys(options, groups, is_binned, keys, amounts)
 
 
 def in_bins(options: HistogramOptions, groups: Integers, to_bin: Booleans, keys: Keys) -> Keys:

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.metrics import fixed_point, float_bins, state
 from transforms.metrics.array_types import Booleans, Floats, Integers
-from transforms.metrics.cell_keys import count_equal, fit_in_table, limited, sum_equal
+from transforms.metrics.cell_keys import count_equal, sum_equal
 from transforms.metrics.float_bins import Bits
 from transforms.metrics.histogram_options import HistogramOptions
 from transforms.metrics.joined_columns import join_columns
+from transforms.metrics.keyed_cells import Codes, KeyedCells
 from transforms.metrics.slice_columns import (
     CountedColumn,
-    Derived,
     SliceColumn,
     SliceColumns,
     alone,
@@ -27,10 +27,6 @@ _CHUNK_ROWS = 1 << 15
 # Buckets for a hash of numbers, for each distinct one that is allowed.
 _BUCKETS_PER_NUMBER = 4
 _HASH = np.uint32(2654435769)  # 2^32 over the golden ratio (Knuth)
-# Cells are added up for other slices in less time than rows are counted if there are at most so
-# many for a row; and fewer of them if they do not fit into a table.
-_MAX_CELLS_PER_ROW = 0.75
-_MAX_SORTED_PER_ROW = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -113,7 +109,8 @@ class _ChannelRows:
         self._options, self._channel = options, channel
         self._numbers, self._places, self._weights = numbers, places, weights
         self._scratch = scratch
-        self._largest = numbers.max(keepdims=True)
+        self._extremes = np.array([numbers.min(), numbers.max()])  # of bins, too
+        self._place_bits = int(places.max()).bit_length()
 
     def cells(self, counted: CountedColumn) -> Iterator[SparseCells]:
         """Yields the cells of a column's slices, and of those that follow from it."""
@@ -122,14 +119,17 @@ class _ChannelRows:
         for column, is_binned in parts:
             found = self._counted(column, is_binned=is_binned)
             whole = found if len(parts) == 1 else None
-            yield self._limited(column, found)
+            yield found.sparse(self._options, self._groups(column))
         for follower in counted.derived:
             if follower.parents is not None:
                 added = whole and whole.of_parents(follower, counted.column.places.size)
                 if added is None:
                     yield from self.cells(alone(follower.column))
                 else:
-                    yield self._limited(follower.column, added)
+                    yield added.sparse(self._options, self._groups(follower.column))
+
+    def _groups(self, column: SliceColumn) -> Integers:
+        return column.ids * self._options.num_channels + self._channel
 
     def _parts(self, column: SliceColumn) -> list[tuple[SliceColumn, bool]]:
         """Returns the slices of a column that are crowded, and the others; and which they are."""
@@ -161,40 +161,27 @@ class _ChannelRows:
         is_seen[(column.places[some].astype(np.int64) << bits) + hashes] = True
         return np.count_nonzero(is_seen.reshape(column.ids.size, -1), axis=1)
 
-    def _counted(self, column: SliceColumn, *, is_binned: bool) -> "_KeyedCells":
+    def _counted(self, column: SliceColumn, *, is_binned: bool) -> KeyedCells:
         """Returns the cells of a column's slices, with bins of one precision or exact numbers."""
         mantissa_bits = self._options.mantissa_bits(int(column.ids[0])) if is_binned else None
-        keys, number_bits = self._keys(column, mantissa_bits)
+        least, most = self._coded(self._extremes, mantissa_bits).tolist()
+        codes = Codes(least, most, self._place_bits)
+        keys = self._keys(column, mantissa_bits, codes)
         if self._weights is None:
             keys, amounts = count_equal(keys)
         else:
             (words, *more) = fixed_point.to_words(self._weights[column.rows])
             weights = np.stack([words.values, *(each.values for each in more)], axis=-1)
             keys, amounts = sum_equal(keys, weights)
-        return _KeyedCells(keys, amounts, number_bits, self._options.place_bits, is_binned)
+        return KeyedCells(keys, amounts, codes, is_binned)
 
-    def _limited(self, column: SliceColumn, cells: "_KeyedCells") -> SparseCells:
-        groups = column.ids * self._options.num_channels + self._channel
-        is_binned = np.full(groups.size, cells.is_binned)
-        return limited(
-            self._options,
-            groups,
-            is_binned,
-            cells.keys,
-            cells.amounts,
-            number_bits=cells.number_bits,
-        )
-
-    def _keys(self, column: SliceColumn, mantissa_bits: int | None) -> tuple[Keys, int]:
-        """Returns the keys of rows, and how many bits they leave for a number.
+    def _keys(self, column: SliceColumn, mantissa_bits: int | None, codes: Codes) -> Keys:
+        """Returns the keys of rows.
 
         Those that fit into 32 bits are sorted in half the time. They lie in the scratch memory, as
         new memory costs more than to fill it.
         """
-        place_bits = self._options.place_bits
-        number_bits = self._number_bits(mantissa_bits)
-        code_bits = number_bits + place_bits
-        if column.ids.size << code_bits > 1 << 32:
+        if column.ids.size * codes.width > 1 << 32:
             keys: Keys = np.empty(column.places.size, dtype=np.uint64)
         else:
             keys = self._scratch[: column.places.size]
@@ -202,58 +189,19 @@ class _ChannelRows:
         for start in range(0, keys.size, _CHUNK_ROWS):
             some = slice(start, start + _CHUNK_ROWS)
             rows = some if isinstance(column.rows, slice) else column.rows[some]
-            part: Keys = self._coded(self._numbers[rows], mantissa_bits).astype(kind, copy=False)
-            part = np.left_shift(part, kind(place_bits), out=keys[some])
+            numbers = self._coded(self._numbers[rows], mantissa_bits)
+            part = np.subtract(numbers, np.uint32(codes.least), out=keys[some], dtype=kind)
+            part <<= kind(codes.place_bits)
             part |= self._places[rows]
             if column.ids.size > 1:
-                part |= column.places[some].astype(kind) << kind(code_bits)
-        return keys, number_bits
+                part += np.multiply(column.places[some], kind(codes.width), dtype=kind)
+        return keys
 
     def _coded(self, numbers: Bits, mantissa_bits: int | None) -> Bits:
         """Returns numbers, or the bins that they are in."""
         if mantissa_bits is None:
             return numbers
         return float_bins.to_bins(numbers, self._options.scale, mantissa_bits)
-
-    def _number_bits(self, mantissa_bits: int | None) -> int:
-        """Returns how many bits the largest number has, or its bin, which is the largest, too."""
-        return int(self._coded(self._largest, mantissa_bits)[0]).bit_length()
-
-
-class _KeyedCells(NamedTuple):
-    """Cells of slices, by keys of the slice's place, the number, and its place.
-
-    Attributes:
-        keys: In ascending order, each once.
-        amounts: Rows or weights of each.
-        number_bits: Bits that keys leave for a number.
-        place_bits: The same for a place.
-        is_binned: Whether numbers are bins.
-    """
-
-    keys: Keys
-    amounts: NDArray[Any]
-    number_bits: int
-    place_bits: int
-    is_binned: bool
-
-    def of_parents(self, follower: Derived, num_rows: int) -> "_KeyedCells | None":
-        """Returns the cells of the slices of another column, which follows from this one.
-
-        None where it takes less time to count its rows.
-        """
-        parents = follower.parents
-        if parents is None or self.keys.size > _MAX_CELLS_PER_ROW * num_rows:
-            return None
-        kind, code_bits = self.keys.dtype.type, self.number_bits + self.place_bits
-        slices = np.arange(parents.size)
-        firsts = np.searchsorted(self.keys, slices.astype(kind) << kind(code_bits))
-        steps = (parents - slices << code_bits).astype(kind)
-        keys = self.keys + np.repeat(steps, np.diff(firsts, append=self.keys.size))
-        if self.keys.size > _MAX_SORTED_PER_ROW * num_rows and not fit_in_table(keys):
-            return None
-        keys, amounts = sum_equal(keys, self.amounts)
-        return self._replace(keys=keys, amounts=amounts)
 
 
 def _by_precision(options: HistogramOptions, counted: CountedColumn) -> Iterator[CountedColumn]:

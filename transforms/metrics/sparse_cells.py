@@ -80,8 +80,6 @@ def cells_of_keys(
     is_binned: Booleans,
     keys: Keys,
     amounts: NDArray[Any],
-    *,
-    number_bits: int = NUMBER_BITS,
 ) -> SparseCells:
     """Returns the cells that sorted, distinct keys stand for.
 
@@ -91,27 +89,28 @@ def cells_of_keys(
         is_binned: Of the groups.
         keys: Rank, number and place, the rank highest.
         amounts: Of the cells.
-        number_bits: Bits that the keys leave for a number.
     """
     kind, place_bits = keys.dtype.type, options.place_bits
-    firsts = np.arange(groups.size).astype(kind) << kind(number_bits + place_bits)
+    firsts = np.arange(groups.size).astype(kind) << kind(NUMBER_BITS + place_bits)
     offsets = np.append(np.searchsorted(keys, firsts), keys.size)
     used = np.flatnonzero(np.diff(offsets))
     numbers = keys >> kind(place_bits)
-    numbers &= kind((1 << number_bits) - 1)
+    numbers &= kind((1 << NUMBER_BITS) - 1)
     return SparseCells(
         groups=groups[used],
         is_binned=is_binned[used],
         offsets=np.append(offsets[used], keys.size),
         numbers=numbers.astype(np.uint32, copy=False),
         places=(keys & kind((1 << place_bits) - 1)).astype(options.place_type),
-        amounts=_narrowed(amounts) if amounts.ndim == 1 else amounts,
+        amounts=narrowed(amounts),
     )
 
 
-def _narrowed(amounts: NDArray[Any]) -> NDArray[Any]:
-    largest = amounts.max(initial=0)
-    return amounts.astype(np.min_scalar_type(largest), copy=False)
+def narrowed(amounts: NDArray[Any]) -> NDArray[Any]:
+    """Returns rows in the narrowest type that holds all of them; weights as they are."""
+    if amounts.ndim > 1:
+        return amounts
+    return amounts.astype(np.min_scalar_type(amounts.max(initial=0)), copy=False)
 
 
 def no_cells(options: HistogramOptions) -> SparseCells:
