@@ -242,9 +242,10 @@ class RowMeans:
             yield _Added(tuple(f"wwx/{each}" for each in versions), w * wx)
         if not self._is_count(metric):
             yield _Added(tuple(f"wwxx/{each}" for each in versions), wx * wx, most * most)
-        changes = wx[1:] - wx[0]
-        changes *= changes
-        yield _Added(tuple(f"wwdd/{each}" for each in versions[1:]), changes, 4 * most * most)
+        if len(versions) > 1:
+            changes = wx[1:] - wx[0]
+            changes *= changes
+            yield _Added(tuple(f"wwdd/{each}" for each in versions[1:]), changes, 4 * most * most)
 
     def finalise_slices(
         self, states: Mapping[str, Any], slice_ids: Integers
