@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.metrics import drift, float_bins, ranking
+from transforms.metrics import drift, ranking
 from transforms.metrics.array_types import Booleans, Floats, Integers, Labels
 from transforms.metrics.estimate import Method
 from transforms.metrics.estimates import Estimates, method_places
@@ -38,7 +38,8 @@ class Channels:
     Attributes:
         name: Of the state.
         sub_keys: Of the distributions of a version.
-        numbers: Gives what is distributed, [versions, distributions, rows].
+        ordered: Gives what is distributed, by the ordered bits of `float_bins`, [versions,
+            distributions, rows]; without the baseline if it is paired.
         labels: Gives 0 or 1 for each row, [distributions, rows].
         num_versions: Versions.
         options: Of the histogram; its channels are versions times distributions.
@@ -47,7 +48,7 @@ class Channels:
 
     name: str
     sub_keys: tuple[str, ...]
-    numbers: Callable[[EvaluationBatch], Floats]
+    ordered: Callable[[EvaluationBatch], Bits]
     labels: Callable[[EvaluationBatch], Labels]
     num_versions: int
     options: HistogramOptions
@@ -65,21 +66,12 @@ class Channels:
             self.options,
             counted.slices,
             channels=channels,
-            numbers=self._ordered_bits(counted, len(channels)),
+            numbers=self.ordered(counted).reshape(len(channels), counted.num_rows),
             labels=self.labels(counted),
             blocks=counted.blocks,
             weights=counted.weights,
         )
         return {self.name: found}
-
-    def _ordered_bits(self, batch: EvaluationBatch, num_channels: int) -> Bits:
-        """Returns the numbers of the last channels, [channels, rows]."""
-        found = np.empty((num_channels, batch.num_rows), dtype=np.uint32)
-        for start, chunk in batch.chunks():
-            ordered = float_bins.to_ordered_bits(self.numbers(chunk)[self.is_paired :])
-            rows = slice(start, start + chunk.num_rows)
-            found[:, rows] = ordered.reshape(num_channels, chunk.num_rows)
-        return found
 
     def of_versions(
         self, states: Mapping[str, Any], slice_ids: Integers, distribution: int

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.array_types import Booleans, Floats, Integers
+from transforms.metrics.float_bins import Bits, to_ordered_bits
 from transforms.metrics.key_blocks import Hashes
 from transforms.metrics.slice_columns import SliceColumns, slice_columns
 
@@ -79,6 +80,34 @@ class EvaluationBatch:
     def slices(self) -> SliceColumns:
         """The slices of all rows."""
         return slice_columns(self.slice_ids)
+
+    @cached_property
+    def ordered_scores(self) -> Bits:
+        """The predictions of one number each, by their ordered bits, [versions, rows]."""
+        found = np.empty(self.predictions.shape, dtype=np.uint32)
+        for start, chunk in self.chunks():
+            found[:, start : start + chunk.num_rows] = to_ordered_bits(chunk.predictions)
+        return found
+
+    @cached_property
+    def ordered_differences(self) -> Bits:
+        """By how much candidates' predictions differ, by ordered bits, [versions - 1, rows]."""
+        found = np.empty((self.num_versions - 1, self.num_rows), dtype=np.uint32)
+        for start, chunk in self.chunks():
+            for version in range(1, self.num_versions):
+                differences = to_ordered_bits(chunk.absolute_differences(version))
+                found[version - 1, start : start + chunk.num_rows] = differences
+        return found
+
+    def absolute_differences(self, version: int) -> Floats:
+        """Returns by how much a version's predictions differ from the baseline's, [rows].
+
+        Of several classes the one that differs most counts.
+        """
+        differences = self.predictions[version].astype(np.float64)
+        differences -= self.predictions[0]
+        np.abs(differences, out=differences)
+        return differences if differences.ndim == 1 else differences.max(axis=1)
 
     def chunks(self) -> Iterator[tuple[int, Self]]:
         """Yields parts of the batch and where each starts, without copying."""

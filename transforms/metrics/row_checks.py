@@ -110,12 +110,14 @@ class RowChecks:
         """Returns by name what is wrong, [rows] or [versions, rows]."""
         numbers = batch.predictions
         low, high = (0.0, 1.0) if self.is_probability else (-MAX_NUMBER, MAX_NUMBER)
-        is_nan: Booleans = np.isnan(numbers)
-        is_outside: Booleans = (numbers < low) | (numbers > high)
-        if numbers.ndim == 3:
-            is_nan = np.logical_or.reduce(is_nan, axis=2)
-            is_outside = np.logical_or.reduce(is_outside, axis=2)
-        found = {"nan_scores": is_nan, "out_of_range_scores": is_outside}
+        found: dict[str, Booleans] = {}
+        if not _are_within(numbers, low, high):
+            is_nan: Booleans = np.isnan(numbers)
+            is_outside: Booleans = (numbers < low) | (numbers > high)
+            if numbers.ndim == 3:
+                is_nan = np.logical_or.reduce(is_nan, axis=2)
+                is_outside = np.logical_or.reduce(is_outside, axis=2)
+            found |= {"nan_scores": is_nan, "out_of_range_scores": is_outside}
         if batch.labels is not None:
             found["missing_labels"] = np.isnan(batch.labels)
             found["bad_labels"] = self._is_bad_label(batch.labels)
@@ -162,3 +164,8 @@ class RowChecks:
         return Counters.of_rows(
             self.layout, ROW_COUNTS, keys, counts.reshape(keys.size, len(ROW_COUNTS))
         )
+
+
+def _are_within(numbers: Floats, low: float, high: float) -> bool:
+    """Returns whether all numbers are, as nearly always; NaN is not."""
+    return bool(low <= numbers.min(initial=low) and numbers.max(initial=high) <= high)

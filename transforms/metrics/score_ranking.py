@@ -88,7 +88,7 @@ class ScoreRanking:
         """Returns the joint distributions of the rows of a batch."""
         if not self.has_joint:
             return {}
-        ordered = float_bins.to_ordered_bits(self.scores.numbers(batch)[:, 0])
+        ordered = self.scores.ordered(batch)[:, 0]
         bins = float_bins.to_bins(ordered, self.scores.options.scale, _JOINT_MANTISSA_BITS)
         pairs = bins[0] * np.uint32(self._num_bins) + bins[1:]
         found = Histogram.of_rows(

@@ -13,8 +13,8 @@ Places: TypeAlias = NDArray[np.unsignedinteger[Any]]
 NO_SLICE = -1
 # Up to so many possible slices per row, a table of them is quicker than a sort.
 _TABLE_SLICES_PER_ROW = 8
-# So many rows tell whether it is worth looking at all of them.
-_FEW_ROWS = 4096
+# Rows that stay in the processor's cache from one step to the next.
+_CHUNK_ROWS = 1 << 15
 # A cross of columns has at most so many slices, and so many rows for each of them: a table of its
 # sums takes time to make, too, and should stay in the processor's cache.
 _MAX_CROSSED = 128
@@ -238,12 +238,19 @@ def _parents(finest: SliceColumn, column: SliceColumn) -> Integers | None:
     """Returns the place in `column` for each place in `finest`, None if it does not follow."""
     if not (isinstance(finest.rows, slice) and isinstance(column.rows, slice)):
         return None
-    parents = np.zeros(finest.ids.size, dtype=column.places.dtype)  # narrow: quick to compare
     if column.ids.size == 1:
-        return parents.astype(np.int64)
-    for rows in (slice(_FEW_ROWS), slice(None)):
-        if (parents[finest.places[rows]] != column.places[rows]).any():
-            parents[finest.places[rows]] = column.places[rows]
-            if (parents[finest.places[rows]] != column.places[rows]).any():
+        return np.zeros(finest.ids.size, dtype=np.int64)
+    unknown = column.ids.size
+    parents = np.full(finest.ids.size, unknown, dtype=place_type(unknown + 1))
+    for start in range(0, finest.places.size, _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        of_finest, places = finest.places[rows], column.places[rows]
+        others = np.flatnonzero(parents[of_finest] != places)
+        if others.size:
+            of_finest, places = of_finest[others], places[others]
+            if (parents[of_finest] != unknown).any():
+                return None
+            parents[of_finest] = places
+            if (parents[of_finest] != places).any():
                 return None
     return parents.astype(np.int64)

@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from transforms.metrics import row_values
-from transforms.metrics.array_types import Floats, Labels
+from transforms.metrics.array_types import Labels
 from transforms.metrics.channels import Channels
 from transforms.metrics.evaluation_batch import EvaluationBatch
 from transforms.metrics.evaluation_options import EvaluationOptions, Task
-from transforms.metrics.float_bins import Scale
+from transforms.metrics.float_bins import Bits, Scale, to_ordered_bits
 from transforms.metrics.histogram_options import HistogramOptions
-from transforms.metrics.top_rows import absolute_differences
 
 # Numbers that are no probabilities get bins of the width of 2^-7 of themselves.
 _REAL_MANTISSA_BITS = 7
@@ -47,7 +46,7 @@ def _channels(
     options: EvaluationOptions,
     name: str,
     sub_keys: tuple[str, ...],
-    numbers: Callable[[EvaluationBatch], Floats],
+    ordered: Callable[[EvaluationBatch], Bits],
     scale: Scale,
     *,
     labels: Callable[[EvaluationBatch], Labels] | None = None,
@@ -68,7 +67,7 @@ def _channels(
     return Channels(
         name=name,
         sub_keys=sub_keys,
-        numbers=numbers,
+        ordered=ordered,
         labels=labels or (lambda batch: _no_labels(batch, len(sub_keys))),
         num_versions=options.num_versions,
         options=held,
@@ -92,19 +91,26 @@ def _class_labels(batch: EvaluationBatch) -> Labels:
     return (batch.labels == np.arange(classes)[:, None]).view(np.uint8)
 
 
-def _only_score(batch: EvaluationBatch) -> Floats:
-    return batch.predictions[:, None]
+def _only_score(batch: EvaluationBatch) -> Bits:
+    return batch.ordered_scores[:, None]
 
 
-def _class_scores(batch: EvaluationBatch) -> Floats:
-    return batch.predictions.transpose(0, 2, 1)
+def _class_scores(batch: EvaluationBatch) -> Bits:
+    found = np.empty(batch.predictions.transpose(0, 2, 1).shape, dtype=np.uint32)
+    for start, chunk in batch.chunks():
+        ordered = to_ordered_bits(chunk.predictions)
+        found[:, :, start : start + chunk.num_rows] = ordered.transpose(0, 2, 1)
+    return found
 
 
-def _differences(batch: EvaluationBatch) -> Floats:
-    versions = range(batch.num_versions)
-    return np.stack([absolute_differences(batch, each) for each in versions])[:, None]
+def _differences(batch: EvaluationBatch) -> Bits:
+    return batch.ordered_differences[:, None]
 
 
-def _errors(batch: EvaluationBatch) -> Floats:
-    errors = row_values.error(batch)
-    return np.stack([errors, np.abs(errors)], axis=1)
+def _errors(batch: EvaluationBatch) -> Bits:
+    found = np.empty((batch.num_versions, 2, batch.num_rows), dtype=np.uint32)
+    for start, chunk in batch.chunks():
+        errors = row_values.error(chunk)
+        both = to_ordered_bits(np.stack([errors, np.abs(errors)], axis=1))
+        found[:, :, start : start + chunk.num_rows] = both
+    return found

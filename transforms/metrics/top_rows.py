@@ -112,7 +112,7 @@ class MostDifferent:
         """Returns the rows of a batch that differ most."""
         found = []
         for version in range(1, batch.num_versions):
-            sizes = _ordered_differences(batch, version)
+            sizes = batch.ordered_differences[version - 1]
             for counted in batch.slices.counted:
                 chosen = self._chosen(counted.column, sizes)
                 for column, parents in counted.derived:
@@ -156,14 +156,6 @@ class MostDifferent:
         return iter(())
 
 
-def _ordered_differences(batch: EvaluationBatch, version: int) -> Bits:
-    found = np.empty(batch.num_rows, dtype=np.uint32)
-    for start, chunk in batch.chunks():
-        differences = absolute_differences(chunk, version)
-        found[start : start + chunk.num_rows] = float_bins.to_ordered_bits(differences)
-    return found
-
-
 def _table(batch: EvaluationBatch, version: int, column: SliceColumn, chosen: Integers) -> pa.Table:
     """Returns the chosen rows of a column."""
     rows = chosen if isinstance(column.rows, slice) else column.rows[chosen]
@@ -172,7 +164,7 @@ def _table(batch: EvaluationBatch, version: int, column: SliceColumn, chosen: In
     columns = [
         column.ids[column.places[chosen]],
         np.full(rows.size, version),
-        absolute_differences(of_rows, version),
+        of_rows.absolute_differences(version),
         pa.nulls(rows.size, pa.string()) if keys is None else keys.cast(pa.string()),
         np.full(rows.size, np.nan) if labels is None else labels.astype(np.float64),
         headline_numbers(of_rows.predictions[0]),
@@ -235,17 +227,6 @@ def top_rows(states: Mapping[str, Any], slice_id: int, version: int) -> tuple[To
         )
         for row in kept.rows.filter(is_asked).to_pylist()
     )
-
-
-def absolute_differences(batch: EvaluationBatch, version: int) -> Floats:
-    """Returns by how much a version's predictions differ from the baseline's, [rows].
-
-    Of several classes the one that differs most counts.
-    """
-    differences = batch.predictions[version].astype(np.float64)
-    differences -= batch.predictions[0]
-    np.abs(differences, out=differences)
-    return differences if differences.ndim == 1 else differences.max(axis=1)
 
 
 def headline_numbers(predictions: Floats) -> Floats:
