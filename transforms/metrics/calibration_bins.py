@@ -10,7 +10,7 @@ from transforms.metrics.array_types import Floats, Integers
 from transforms.metrics.calibration import expected_calibration_error, max_calibration_error
 from transforms.metrics.estimates import Estimates
 from transforms.metrics.evaluation_batch import EvaluationBatch
-from transforms.metrics.fixed_point import Words, to_words
+from transforms.metrics.fixed_point import Words, to_words, words_of
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.key_layout import KeyLayout
@@ -68,13 +68,14 @@ class CalibrationBins:
 
     def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
         for start, chunk in batch.chunks():
-            cells_of_row = chunk.blocks * (self.num_versions * self.num_bins)
-            for scores, hits in _scores_and_hits(chunk):
-                cells = (scores * self.num_bins).astype(np.int64)
-                np.minimum(cells, self.num_bins - 1, out=cells)
-                cells += cells_of_row
-                yield Additions(start, cells, _words(chunk.weights, scores, hits))
-                cells_of_row += self.num_bins
+            scores, hits = _scores_and_hits(chunk)
+            cells = (scores * self.num_bins).astype(np.int64)
+            np.minimum(cells, self.num_bins - 1, out=cells)
+            cells += chunk.blocks * (self.num_versions * self.num_bins)
+            cells += np.arange(self.num_versions)[:, None] * self.num_bins
+            words = _words(chunk.weights, scores, hits)
+            for version, of_version in enumerate(cells):
+                yield Additions(start, of_version, [words_of(each, version) for each in words])
 
     def finalise_slices(
         self, states: Mapping[str, Any], slice_ids: Integers
@@ -121,10 +122,11 @@ class CalibrationBins:
 def _words(weights: Floats | None, scores: Floats, hits: Floats) -> list[list[Words]]:
     """Returns what rows add: to `_SUMS`, or to `_COUNTED` if they have no weights."""
     if weights is not None:
-        weights = weights.astype(np.float64)
+        weights = np.broadcast_to(weights.astype(np.float64), scores.shape)
         return [to_words(each) for each in (weights, weights * hits, weights * scores)]
     packed = (hits * _HIT + 1).astype(np.int64)  # floats are multiplied in less time
-    return [[Words(packed, float(_HIT + 1) * packed.size)], to_words(scores, _MAX_SCORE)]
+    size = float(_HIT + 1) * packed.shape[-1]
+    return [[Words(np.broadcast_to(packed, scores.shape), size)], to_words(scores, _MAX_SCORE)]
 
 
 def _unpacked(counted: FixedSums) -> FixedSums:
@@ -136,15 +138,14 @@ def _unpacked(counted: FixedSums) -> FixedSums:
     return replace(counted, names=_SUMS, columns=columns)
 
 
-def _scores_and_hits(batch: EvaluationBatch) -> Iterator[tuple[Floats, Floats]]:
-    """Yields per version the score of the positive class and the label.
+def _scores_and_hits(batch: EvaluationBatch) -> tuple[Floats, Floats]:
+    """Returns the scores of the positive class and the labels, [versions, rows].
 
-    Of several classes, the score of the top one and whether it is right.
+    Of several classes, the score of the top one and whether it is right. Labels, which are all
+    versions', come once: [1, rows].
     """
-    labels = batch.known_labels()
-    for predictions in batch.predictions:
-        if predictions.ndim == 1:
-            yield predictions.astype(np.float64), labels.astype(np.float64)
-        else:
-            is_right = predictions.argmax(axis=1) == labels
-            yield predictions.max(axis=1).astype(np.float64), is_right.astype(np.float64)
+    labels, predictions = batch.known_labels(), batch.predictions
+    if predictions.ndim == 2:
+        return predictions.astype(np.float64), labels.astype(np.float64)[None]
+    is_right = predictions.argmax(axis=2) == labels
+    return predictions.max(axis=2).astype(np.float64), is_right.astype(np.float64)

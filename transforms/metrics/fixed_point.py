@@ -79,6 +79,11 @@ def to_words(values: Floats, most: float | None = None) -> list[Words]:
     return words[::-1]
 
 
+def words_of(words: list[Words], place: int) -> list[Words]:
+    """Returns the words of some of several numbers, from those of [numbers, rows]."""
+    return [Words(each.values[place], each.size) for each in words]
+
+
 def words_of_ones(rows: int) -> list[Words]:
     """Returns the words of so many ones, each of which counts a row."""
     return [Words(np.full(rows, 1 << FRACTIONAL_BITS), _SCALE * rows)]

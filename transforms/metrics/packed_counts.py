@@ -29,7 +29,7 @@ class PackedCounts:
 
     @property
     def _bits(self) -> int:
-        return self.max_rows.bit_length()
+        return max(1, self.max_rows.bit_length())
 
     @property
     def _counts_per_number(self) -> int:

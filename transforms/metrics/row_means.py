@@ -15,7 +15,7 @@ from transforms.metrics.effective_clusters import clustered_shares, effective_cl
 from transforms.metrics.estimate import Method
 from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
-from transforms.metrics.fixed_point import Words, to_words
+from transforms.metrics.fixed_point import Words, to_words, words_of
 from transforms.metrics.fixed_sums import FixedSums
 from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.key_layout import KeyLayout
@@ -192,7 +192,7 @@ class RowMeans:
                 continue
             words = to_words(values, most)
             for place in range(len(names)):
-                yield [Words(each.values[place], each.size) for each in words]
+                yield words_of(words, place)
         yield from counts.words(flags)
 
     def _values(self, batch: EvaluationBatch) -> Iterator[_Added]:
