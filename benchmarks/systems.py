@@ -126,13 +126,13 @@ SYSTEMS = (
     *_of_workload(
         "tabular",
         _run_inference("tabular", 1024, 4096, 16_384, copies=2),
-        _ray("tabular", 8192, 65_536, copies=3),
+        _ray("tabular", 8192, 65_536, copies=6),
     ),
     *_of_workload(
         "examples",
         _run_inference("examples", 1024, 2048, 8192, copies=24),
         _TFX_BSL,
-        _ray("examples", 2048, 8192, copies=20),
+        _ray("examples", 2048, 8192, copies=40),
     ),
     *_of_workload("images", _run_inference("images", 16, 64, copies=2), _ray("images", 16, 64)),
     *_of_workload(

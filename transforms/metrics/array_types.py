@@ -8,5 +8,5 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Labels: TypeAlias = NDArray[np.integer[Any]]  # 0 and 1, in any type
-Places: TypeAlias = NDArray[np.integer[Any]]  # small numbers, in any type
+RowCells: TypeAlias = NDArray[np.integer[Any]]  # the cell of each row, in any type
 Booleans: TypeAlias = NDArray[np.bool_]

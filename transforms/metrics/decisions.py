@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from transforms.metrics import agreement, certain_values, confusion, delta_method
-from transforms.metrics.array_types import Floats, Integers, Places
+from transforms.metrics.array_types import Floats, Integers, RowCells
 from transforms.metrics.confusion import Cells
 from transforms.metrics.delta_method import CellMetric
 from transforms.metrics.effective_clusters import clustered_shares, effective_clusters
@@ -66,7 +66,7 @@ class Decisions:
     """
 
     name: str
-    cells: Callable[[EvaluationBatch], Places]
+    cells: Callable[[EvaluationBatch], RowCells]
     sub_keys: tuple[str, ...]
     metrics: TableMetrics
     num_versions: int
@@ -257,13 +257,13 @@ AGREEMENT_TABLES = TableMetrics(
 )
 
 
-def threshold_cells(thresholds: tuple[float, ...]) -> Callable[[EvaluationBatch], Places]:
+def threshold_cells(thresholds: tuple[float, ...]) -> Callable[[EvaluationBatch], RowCells]:
     """Returns the cells of binary decisions: positive where the score is at least a threshold.
 
     They are compared as numbers of the score's own type, so a float32 score of 0.7 reaches 0.7.
     """
 
-    def cells(batch: EvaluationBatch) -> Places:
+    def cells(batch: EvaluationBatch) -> RowCells:
         scores = batch.predictions[:, None]
         least = np.array(thresholds, dtype=scores.dtype)[:, None]
         decided = (scores >= least).view(np.uint8)
@@ -274,7 +274,7 @@ def threshold_cells(thresholds: tuple[float, ...]) -> Callable[[EvaluationBatch]
     return cells
 
 
-def class_cells(batch: EvaluationBatch) -> Places:
+def class_cells(batch: EvaluationBatch) -> RowCells:
     """Returns the cells of agreement of the classes with the highest scores."""
     decided = batch.predictions.argmax(axis=2)
     is_right = (decided == batch.known_labels()).astype(np.int64)

@@ -52,12 +52,12 @@ def sum_slices(
     counted = _counted(layout, columns)
     sums = [_ColumnSums(layout, names, each.column) for each in counted]
     for each in additions:
-        places = [of_column.places(each) for of_column in sums]
+        targets = [of_column.target(each) for of_column in sums]
         for name, words in enumerate(each.words):
-            for place in places:
-                place.tables[name].add(place.cells, words, place.rows)
-        for of_column, place in zip(sums, places, strict=True):
-            of_column.keep(place)
+            for target in targets:
+                target.tables[name].add(target.cells, words, target.rows)
+        for of_column, target in zip(sums, targets, strict=True):
+            of_column.keep(target)
     parts = [
         of_column.finish() if parents is None else of_column.of_parents(column, parents)
         for of_column, each in zip(sums, counted, strict=True)
@@ -77,7 +77,7 @@ def _is_dense(layout: KeyLayout, column: SliceColumn) -> bool:
     return column.ids.size * layout.cells <= most
 
 
-class _Places(NamedTuple):
+class _Target(NamedTuple):
     """Where some rows are added to.
 
     Attributes:
@@ -102,23 +102,23 @@ class _ColumnSums:
         num_cells = column.ids.size * layout.cells
         self._tables = _tables(names, num_cells) if _is_dense(layout, column) else None
 
-    def places(self, added: Additions) -> "_Places":
+    def target(self, added: Additions) -> _Target:
         """Returns where rows are added to."""
         rows, places = self._column.within(added.start, added.start + added.cells.size)
         cells = np.multiply(places, self._layout.cells, dtype=np.int64)
         cells += added.cells[rows]
         if self._tables is not None:
-            return _Places(self._tables, cells, rows, None)
+            return _Target(self._tables, cells, rows, None)
         groups = group(cells)
         tables = _tables(self._names, groups.keys.size)
-        return _Places(tables, groups.positions, rows, groups.keys)
+        return _Target(tables, groups.positions, rows, groups.keys)
 
-    def keep(self, added: "_Places") -> None:
+    def keep(self, target: _Target) -> None:
         """Keeps what was added, unless it is in a table of all cells anyway."""
-        if added.keys is not None:
-            places, cells = np.divmod(added.keys, self._layout.cells)
+        if target.keys is not None:
+            places, cells = np.divmod(target.keys, self._layout.cells)
             keys = self._layout.keys_of_cells(self._column.ids[places], cells)
-            self._parts.append(_sums(self._layout, self._names, added.tables, keys))
+            self._parts.append(_sums(self._layout, self._names, target.tables, keys))
 
     def of_parents(self, column: SliceColumn, parents: Integers) -> FixedSums:
         """Returns the sums over slices that are made of the column's.

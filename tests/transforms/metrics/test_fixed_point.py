@@ -50,6 +50,19 @@ def test_a_bound_on_the_numbers_changes_nothing(values, slack):
     assert found.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e6, 2.0**100])
+@pytest.mark.parametrize("rows", [1, 1000, 1 << 16])
+def test_words_of_several_numbers_are_those_of_each(scale, rows):
+    numbers = np.random.default_rng(0).normal(size=(3, rows)) * scale
+    words = fixed_point.to_words(numbers)
+    for place, values in enumerate(numbers):
+        of_one = fixed_point.words_of(words, place)
+        expected = fixed_point.normalise(_sum(values))
+        assert fixed_point.normalise(_sum_of_words(of_one, rows)).tolist() == expected.tolist()
+        for each in of_one:
+            assert float(np.abs(each.values.astype(np.float64)).sum()) <= each.size * (1 + 1e-12)
+
+
 def _sum_of_words(words, rows):
     table = SumTable(1)
     table.add(np.zeros(rows, dtype=np.int64), words, slice(None))

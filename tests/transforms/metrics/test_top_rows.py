@@ -70,18 +70,22 @@ def test_they_are_found_by_slice_and_version():
 
 
 @pytest.mark.parametrize("has_ties", [False, True])
-def test_of_many_rows_the_same_are_kept_as_if_all_were_sorted(has_ties):
+@pytest.mark.parametrize("are_nested", [False, True])
+def test_of_many_rows_the_same_are_kept_as_if_all_were_sorted(has_ties, are_nested):
     rng = np.random.default_rng(0)
     rows = 100_000
     predictions = np.stack([np.zeros(rows), rng.beta(1, 9, rows)])
     if has_ties:
         predictions = predictions.round(2)
     slices = rng.integers(1, 6, (rows, 1))
-    slices[rng.random(rows) < 0.1] = NO_SLICE
+    if are_nested:  # each in one of the first ones
+        slices = np.hstack([slices, 3 + 3 * slices + rng.integers(0, 3, (rows, 1))])
+    else:
+        slices[rng.random(rows) < 0.1] = NO_SLICE
     keys = np.array([f"{each:06}" for each in rng.permutation(rows)])
     evaluation = evaluation_of(max_top_rows=7, is_labelled=False)
     states = evaluation.update(batch_of(predictions, slices=slices, keys=keys))
-    for slice_id in range(6):
-        where = np.flatnonzero(slices[:, 0] == slice_id) if slice_id else np.arange(rows)
+    for slice_id in range(1 + slices.max()):
+        where = np.flatnonzero((slices == slice_id).any(axis=1)) if slice_id else np.arange(rows)
         order = where[np.lexsort((keys[where], -predictions[1][where]))][:7]
         assert [each.key for each in top_rows(states, slice_id, 1)] == keys[order].tolist()
