@@ -1,14 +1,16 @@
 """The pipeline of the rival Ray Data; `rival_ray` runs it in an environment of its own.
 
 Reads files into Arrow blocks, hands batches to actors that hold the model, and writes Parquet. Prints
-the seconds of the whole pipeline: Ray and TensorFlow are imported before the clock starts, actors and
-models come after.
+the seconds of its steady state: from when all actors have their model to when all is written. Until
+then, which takes some 15 seconds, they read ahead.
 """
 
 import argparse
 import glob
 import json
+import os
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,10 +32,11 @@ Predict = Callable[..., dict[str, Any]]
 class Scorer:
     """An actor with a model: tables in, ids and predictions out."""
 
-    def __init__(self, workload: str, model_dir: str, signature: str) -> None:
+    def __init__(self, workload: str, model_dir: str, signature: str, started_dir: str) -> None:
         self._model = tf.saved_model.load(model_dir)
         self._predict = self._model.signatures[signature]
         self._score = SCORES[workload]
+        Path(started_dir, str(os.getpid())).write_text(str(time.time()), encoding="utf-8")
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         return self._score(self._predict, batch)
@@ -119,20 +122,20 @@ def dataset(workload: str, files: list[str]) -> Any:
     return paths.map_batches(read_records, batch_size=1)
 
 
-def run(args: argparse.Namespace) -> float:
-    """Runs the pipeline and returns its seconds."""
+def run(args: argparse.Namespace, started_dir: str) -> float:
+    """Runs the pipeline and returns the seconds from when the last actor had started."""
     files = sorted(glob.glob(args.files))  # noqa: PTH207 - a whole path is the pattern
-    start = time.perf_counter()
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     scored = dataset(args.workload, files).map_batches(
         Scorer,
-        fn_constructor_args=(args.workload, args.model_dir, args.signature),
+        fn_constructor_args=(args.workload, args.model_dir, args.signature, started_dir),
         batch_format="pyarrow",
         batch_size=args.batch_size,
         concurrency=args.actors,
     )
     scored.write_parquet(args.output)
-    return time.perf_counter() - start
+    ended = time.time()
+    return ended - max(float(each.read_text()) for each in Path(started_dir).iterdir())
 
 
 def main() -> None:
@@ -145,8 +148,8 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     parser.add_argument("--batch_size", type=int, required=True)
     parser.add_argument("--actors", type=int, required=True)
-    secs = run(parser.parse_args())
-    print(json.dumps({"pipeline_secs": secs}))
+    with tempfile.TemporaryDirectory() as started_dir:
+        print(json.dumps({"steady_secs": run(parser.parse_args(), started_dir)}))
     ray.shutdown()
 
 

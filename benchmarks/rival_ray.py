@@ -36,7 +36,7 @@ def measure(workload: workloads.Workload, copies: int, batch_size: int) -> repor
     )
     return report.Report(
         checksum=checksum.of_parquet(output, workload.prediction.name),
-        steady_secs=json.loads(run.stdout.splitlines()[-1])["pipeline_secs"],
+        steady_secs=json.loads(run.stdout.splitlines()[-1])["steady_secs"],
         wall_secs=run.wall_secs,
         max_rss_mb=run.max_rss_mb,
     )

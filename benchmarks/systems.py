@@ -126,20 +126,22 @@ SYSTEMS = (
     *_of_workload(
         "tabular",
         _run_inference("tabular", 1024, 4096, 16_384, copies=2),
-        _ray("tabular", 8192, 65_536, copies=6),
+        _ray("tabular", 8192, 65_536, copies=12),
     ),
     *_of_workload(
         "examples",
         _run_inference("examples", 1024, 2048, 8192, copies=24),
         _TFX_BSL,
-        _ray("examples", 2048, 8192, copies=40),
+        _ray("examples", 2048, 8192, copies=120),
     ),
-    *_of_workload("images", _run_inference("images", 16, 64, copies=2), _ray("images", 16, 64)),
+    *_of_workload(
+        "images", _run_inference("images", 16, 64, copies=2), _ray("images", 16, 64, copies=2)
+    ),
     *_of_workload(
         "ragged",
         _ARRIVAL_ORDER,
         _run_inference("ragged", 64, 256, copies=3),
-        _ray("ragged", 1024, 4096, copies=2),
+        _ray("ragged", 1024, 4096, copies=5),
     ),
     *_of_workload("demo", _run_inference("demo", 1024, 8192), _ray("demo", 1024, 8192)),
 )

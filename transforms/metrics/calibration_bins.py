@@ -1,7 +1,8 @@
 """The family of calibration errors, from sums over equal bins of the score."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,14 @@ from transforms.metrics.jackknife import jackknifed_columns
 from transforms.metrics.key_layout import KeyLayout
 from transforms.metrics.metric_column import MetricColumn, in_chunks
 from transforms.metrics.metric_family import States
-from transforms.metrics.narrow_numbers import narrowed_whole, widened
+from transforms.metrics.packed_counts import PackedCounts
 from transforms.metrics.ratios import ratio
 from transforms.metrics.slice_sums import Additions, sum_slices
 
 _SUMS = ("weight", "label", "score")
 # Slices whose bins are looked at together.
 _MAX_SLICES = 128
-# Without weights, rows and those of them with a label are counted in one word: half the work.
-_COUNTED = ("rows_and_labels", "score")
 _MAX_SCORE = 1.0  # a probability
-_HIT_BITS = 31
-_HIT = 1 << _HIT_BITS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,19 +58,27 @@ class CalibrationBins:
     def update(self, batch: EvaluationBatch) -> States:
         """Returns the sums over the rows of a batch."""
         if batch.weights is not None:
-            sums = sum_slices(self.layout, _SUMS, batch.slices, self._additions(batch))
-            return {self.name: sums}
-        counted = sum_slices(self.layout, _COUNTED, batch.slices, self._additions(batch))
-        return {self.name: _unpacked(counted)}
+            added = self._additions(batch, _weighted_words)
+            return {self.name: sum_slices(self.layout, _SUMS, batch.slices, added)}
+        counts = PackedCounts(_SUMS[:2], batch.num_rows)
+        added = self._additions(batch, partial(_counted_words, counts))
+        sums = sum_slices(self.layout, (*counts.packed_names, "score"), batch.slices, added)
+        *packed, scores = sums.columns
+        columns = (*counts.unpacked(packed).values(), scores)
+        return {self.name: replace(sums, names=_SUMS, columns=columns)}
 
-    def _additions(self, batch: EvaluationBatch) -> Iterator[Additions]:
+    def _additions(
+        self,
+        batch: EvaluationBatch,
+        words_of_rows: Callable[[EvaluationBatch, Floats, Floats], list[list[Words]]],
+    ) -> Iterator[Additions]:
         for start, chunk in batch.chunks():
             scores, hits = _scores_and_hits(chunk)
             cells = (scores * self.num_bins).astype(np.int64)
             np.minimum(cells, self.num_bins - 1, out=cells)
             cells += chunk.blocks * (self.num_versions * self.num_bins)
             cells += np.arange(self.num_versions)[:, None] * self.num_bins
-            words = _words(chunk.weights, scores, hits)
+            words = words_of_rows(chunk, scores, hits)
             for version, of_version in enumerate(cells):
                 yield Additions(start, of_version, [words_of(each, version) for each in words])
 
@@ -119,23 +124,24 @@ class CalibrationBins:
                 yield column.where(weights[:, version, of_bin] > 0)
 
 
-def _words(weights: Floats | None, scores: Floats, hits: Floats) -> list[list[Words]]:
-    """Returns what rows add: to `_SUMS`, or to `_COUNTED` if they have no weights."""
-    if weights is not None:
-        weights = np.broadcast_to(weights.astype(np.float64), scores.shape)
-        return [to_words(each) for each in (weights, weights * hits, weights * scores)]
-    packed = (hits * _HIT + 1).astype(np.int64)  # floats are multiplied in less time
-    size = float(_HIT + 1) * packed.shape[-1]
-    return [[Words(np.broadcast_to(packed, scores.shape), size)], to_words(scores, _MAX_SCORE)]
+def _weighted_words(batch: EvaluationBatch, scores: Floats, hits: Floats) -> list[list[Words]]:
+    """Returns what rows with weights add to `_SUMS`."""
+    weights = np.broadcast_to(batch.row_weights(), scores.shape)
+    return [to_words(each) for each in (weights, weights * hits, weights * scores)]
 
 
-def _unpacked(counted: FixedSums) -> FixedSums:
-    """Returns the sums of `_SUMS` from those of `_COUNTED`."""
-    packed_column, scores = counted.columns
-    packed = widened(packed_column)[:, 0]
-    counts = (packed & (_HIT - 1), packed >> _HIT_BITS)
-    columns = (*(narrowed_whole(each) for each in counts), scores)
-    return replace(counted, names=_SUMS, columns=columns)
+def _counted_words(
+    counts: PackedCounts,
+    batch: EvaluationBatch,  # noqa: ARG001 - one shape for both kinds
+    scores: Floats,
+    hits: Floats,
+) -> list[list[Words]]:
+    """Returns what rows add to the counts of them and of those with a label, and to their scores."""
+    packed = [
+        [Words(np.broadcast_to(each.values, scores.shape), each.size) for each in words]
+        for words in counts.words([np.ones(hits.shape), hits])
+    ]
+    return [*packed, to_words(scores, _MAX_SCORE)]
 
 
 def _scores_and_hits(batch: EvaluationBatch) -> tuple[Floats, Floats]:

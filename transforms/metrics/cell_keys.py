@@ -78,9 +78,14 @@ def count_equal(keys: Keys) -> tuple[Keys, Integers]:
 
 
 def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
-    """Returns the distinct keys in order, and the sum of the amounts of each."""
+    """Returns the distinct keys in order, and the sum of the amounts of each.
+
+    Args:
+        keys: In any order; returned as they are if they are what is asked for.
+        amounts: Rows, 1 or more, [keys]; or weights, [keys, words].
+    """
     if (keys[1:] < keys[:-1]).any():
-        if amounts.ndim == 1 and fit_in_table(keys):
+        if fit_in_table(keys, amounts):
             first, cells = _range(keys)
             return _sum_in_table(keys, amounts, first, np.zeros(cells, dtype=np.int64))
         keys, amounts = _in_order(keys, amounts)
@@ -97,9 +102,9 @@ def sum_equal(keys: Keys, amounts: NDArray[Any]) -> tuple[Keys, NDArray[Any]]:
     return keys, amounts
 
 
-def fit_in_table(keys: Keys) -> bool:
-    """Returns whether `sum_equal` adds amounts of keys up in a table, which takes little time."""
-    return _range(keys)[1] <= _SUM_CELLS_PER_KEY * keys.size
+def fit_in_table(keys: Keys, amounts: NDArray[Any]) -> bool:
+    """Returns whether `sum_equal` adds amounts up in a table, which is quicker than to sort."""
+    return amounts.ndim == 1 and _range(keys)[1] <= _SUM_CELLS_PER_KEY * keys.size
 
 
 def _range(keys: Keys) -> tuple[int, int]:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from transforms.metrics import drift, ranking
-from transforms.metrics.array_types import Booleans, Floats, Integers, Labels
+from transforms.metrics.array_types import Floats, Integers, Labels
 from transforms.metrics.estimate import Method
 from transforms.metrics.estimates import Estimates, method_places
 from transforms.metrics.evaluation_batch import EvaluationBatch
-from transforms.metrics.fixed_point import FRACTIONAL_BITS
 from transforms.metrics.float_bins import Bits
 from transforms.metrics.histogram import Distribution, Histogram
 from transforms.metrics.histogram_options import HistogramOptions
@@ -24,8 +23,6 @@ from transforms.metrics.ranking import Bounded, Ranks
 from transforms.metrics.reference_distributions import t_quantile, wilson_intervals
 from transforms.metrics.slice_distributions import SliceDistributions, alike, on_same_bins
 
-# The least multiple of what weights are rounded to.
-_LEAST_WEIGHT = 2.0**-FRACTIONAL_BITS
 _LEVEL = 0.95
 # What slices are looked at together does not depend on larger sizes of their distributions.
 _MAX_BINS = 1 << 16
@@ -60,7 +57,7 @@ class Channels:
 
     def of_batch(self, batch: EvaluationBatch) -> States:
         """Returns the distributions of the rows of a batch."""
-        counted = batch if batch.weights is None else batch.where(_has_weight(batch.weights))
+        counted = batch.with_weight
         channels = range(len(self.sub_keys) * self.is_paired, self.options.num_channels)
         found = Histogram.of_rows(
             self.options,
@@ -119,11 +116,6 @@ class Channels:
                 SliceDistributions.of(histogram, slice_ids, each, as_bins=True) for each in channels
             ]
         return *on_same_bins(*pair), pair[0].is_exact
-
-
-def _has_weight(weights: Floats) -> Booleans:
-    """Returns which weights are not rounded to 0."""
-    return weights >= _LEAST_WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -267,9 +267,9 @@ def threshold_cells(thresholds: tuple[float, ...]) -> Callable[[EvaluationBatch]
         scores = batch.predictions[:, None]
         least = np.array(thresholds, dtype=scores.dtype)[:, None]
         decided = (scores >= least).view(np.uint8)
-        cells = 2 * decided[:1] + decided
-        cells += 4 * batch.known_labels().astype(np.uint8)
-        return cells
+        decided = 2 * decided[:1] + decided
+        decided += 4 * batch.known_labels().astype(np.uint8)
+        return decided
 
     return cells
 

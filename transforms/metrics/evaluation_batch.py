@@ -10,12 +10,15 @@ import pyarrow as pa
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.array_types import Booleans, Floats, Integers
+from transforms.metrics.fixed_point import FRACTIONAL_BITS
 from transforms.metrics.float_bins import Bits, to_ordered_bits
 from transforms.metrics.key_blocks import Hashes
 from transforms.metrics.slice_columns import SliceColumns, slice_columns
 
 # Rows of which a dozen columns of numbers stay in the processor's cache.
 _CHUNK_ROWS = 1 << 15
+# The least multiple of what weights are rounded to.
+_LEAST_WEIGHT = 2.0**-FRACTIONAL_BITS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +83,11 @@ class EvaluationBatch:
     def slices(self) -> SliceColumns:
         """The slices of all rows."""
         return slice_columns(self.slice_ids)
+
+    @cached_property
+    def with_weight(self) -> Self:
+        """The batch of the rows whose weight is not rounded to 0."""
+        return self if self.weights is None else self.where(self.weights >= _LEAST_WEIGHT)
 
     @cached_property
     def ordered_scores(self) -> Bits:

@@ -63,7 +63,7 @@ def to_words(values: Floats, most: float | None = None) -> list[Words]:
         if size > _MAX_ONE_WORD:
             size = float(np.abs(values).sum(dtype=np.float64)) * _SCALE * _ROUNDING
         if size <= _MAX_ONE_WORD:
-            return [Words(_rounded(values, _ROUNDER), size + values.size)]
+            return [Words(_rounded(values), size + values.size)]
     scaled = values * np.float64(_SCALE)  # whatever floats they are, in 64 bits
     np.rint(scaled, out=scaled)
     largest = float(np.abs(scaled).max())
@@ -89,10 +89,10 @@ def words_of_ones(rows: int) -> list[Words]:
     return [Words(np.full(rows, 1 << FRACTIONAL_BITS), _SCALE * rows)]
 
 
-def _rounded(values: Floats, rounder: float) -> Integers:
+def _rounded(values: Floats) -> Integers:
     """Returns small numbers as integers; quicker than scaling, rounding and converting."""
-    found = np.add(values, rounder, dtype=np.float64).view(np.int64)
-    found -= np.float64(rounder).view(np.int64)
+    found = np.add(values, _ROUNDER, dtype=np.float64).view(np.int64)
+    found -= np.float64(_ROUNDER).view(np.int64)
     return found
 
 

@@ -12,30 +12,35 @@ _DENSE_KEYS_PER_ROW = 8
 
 
 class Groups(NamedTuple):
-    """Distinct keys in ascending order, and for each row the position of its key."""
+    """Distinct keys in ascending order.
+
+    Attributes:
+        keys: The keys.
+        positions: For each row that of its key.
+        sizes: How many rows each key has.
+    """
 
     keys: Integers
     positions: Integers
+    sizes: Integers
 
 
 def group(keys: Integers) -> Groups:
-    """Returns the distinct keys of rows."""
+    """Returns the distinct keys of rows; nothing of it is shared with `keys`."""
     if not keys.size:
-        return Groups(keys, np.zeros(0, dtype=np.int64))
+        return Groups(*np.zeros((3, 0), dtype=np.int64))
     first = int(keys.min())
     span = int(keys.max()) - first + 1
     if span == 1:
-        return Groups(keys[:1], np.zeros(keys.size, dtype=np.int64))
+        return Groups(keys[:1].copy(), np.zeros(keys.size, dtype=np.int64), np.array([keys.size]))
     if span > _DENSE_KEYS_PER_ROW * keys.size:
-        distinct, positions = np.unique(keys, return_inverse=True)
-        return Groups(distinct, positions)
-    places = keys - first
-    is_present = np.zeros(span, dtype=bool)
-    is_present[places] = True
-    present = np.flatnonzero(is_present)
+        return Groups(*np.unique(keys, return_inverse=True, return_counts=True))
+    positions = keys - first
+    sizes = np.bincount(positions, minlength=span)
+    present = np.flatnonzero(sizes)
     if present.size < span:
-        places = (np.cumsum(is_present) - 1)[places]
-    return Groups(present + first, places)
+        positions, sizes = (np.cumsum(sizes > 0) - 1)[positions], sizes[present]
+    return Groups(present + first, positions, sizes)
 
 
 def run_starts(in_order: NDArray[Any]) -> Integers:

@@ -172,7 +172,7 @@ class _ChannelRows:
         else:
             (words, *more) = fixed_point.to_words(self._weights[column.rows])
             weights = np.stack([words.values, *(each.values for each in more)], axis=-1)
-            keys, amounts = sum_equal(keys, weights)
+            keys, amounts = sum_equal(keys.copy(), weights)  # which may keep them
         return KeyedCells(keys, amounts, codes, is_binned)
 
     def _keys(self, column: SliceColumn, mantissa_bits: int | None, codes: Codes) -> Keys:

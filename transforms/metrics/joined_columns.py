@@ -40,13 +40,14 @@ def join_columns(many: Sequence[tuple[SliceColumns, int]]) -> list[CountedColumn
     columns = _joined_columns(many)
     relations = [_relations(each) for each, _ in many]
     common = set(relations[0]).intersection(*relations[1:]) if relations else set()
+    finer = {position: one for one, position in common if one != position}
     derived: dict[int, list[Derived]] = {position: [] for position in columns}
     for position, column in columns.items():
-        finest, parents = position, None
-        for finer in (one for one, other in common if other == position != one):
-            of_batches = [each[finer, position] for each in relations]
-            parents = _parents(columns[finer], column, of_batches)
-            finest = position if parents is None else finer
+        finest, parents = finer.get(position, position), None
+        if finest != position:
+            of_batches = [each[finest, position] for each in relations]
+            parents = _parents(columns[finest], column, of_batches)
+            finest = position if parents is None else finest
         derived[finest].append(Derived(column, parents))
     return [
         CountedColumn(column=columns[position], derived=tuple(found))

@@ -1,4 +1,4 @@
-"""Cells of the slices of one column and channel, by keys as small as they can be.
+"""Cells of the slices of one column and channel, by small keys.
 
 A key is `width` times the place of the slice plus a code below `width`, of the number and its
 place. Small keys take little memory and time to sort, and often all that there may be fit into a
@@ -66,7 +66,8 @@ class KeyedCells(NamedTuple):
             return None
         steps = (parents - np.arange(parents.size)) * self.codes.width
         keys = self.keys + np.repeat(steps.astype(self.keys.dtype), self._sizes(parents.size))
-        if self.keys.size > _MAX_SORTED_PER_ROW * num_rows and not fit_in_table(keys):
+        are_many = self.keys.size > _MAX_SORTED_PER_ROW * num_rows
+        if are_many and not fit_in_table(keys, self.amounts):
             return None
         keys, amounts = sum_equal(keys, self.amounts)
         return self._replace(keys=keys, amounts=amounts)

@@ -47,8 +47,8 @@ class PackedCounts:
         """Yields what rows add to each number.
 
         Args:
-            flags: For each name 1 where a row is counted and 0 where it is not, [rows]; or of no
-                rows if none is.
+            flags: For each name 1 where a row is counted and 0 where it is not, all of one shape;
+                or of no rows if none is.
         """
         for first in self._firsts():
             packed = np.zeros(0)
@@ -56,7 +56,7 @@ class PackedCounts:
                 if flag.size:
                     scaled = flag * float(1 << (place * self._bits))
                     packed = scaled if not packed.size else np.add(packed, scaled, out=packed)
-            most = 1 << (self._counts_per_number - 1) * self._bits + 1
+            most = 2 << ((self._counts_per_number - 1) * self._bits)
             yield [Words(packed.astype(np.int64), float(most) * packed.size)] if packed.size else []
 
     def unpacked(self, columns: Sequence[Column]) -> dict[str, Column]:

@@ -168,4 +168,4 @@ class RowChecks:
 
 def _are_within(numbers: Floats, low: float, high: float) -> bool:
     """Returns whether all numbers are, as nearly always; NaN is not."""
-    return bool(low <= numbers.min(initial=low) and numbers.max(initial=high) <= high)
+    return not numbers.size or bool(low <= numbers.min() and numbers.max() <= high)

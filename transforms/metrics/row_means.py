@@ -154,7 +154,7 @@ class RowMeans:
             for start, chunk in batch.chunks()
         )
         sums = sum_slices(self.layout, (*names, *counts.packed_names), batch.slices, added)
-        columns = dict(zip(names, sums.columns, strict=False))
+        columns = dict(zip(names, sums.columns[: len(names)], strict=True))
         columns |= counts.unpacked(sums.columns[len(names) :])
         all_columns = tuple(columns[same.get(name, name)] for name in self._names)
         return {self.name: replace(sums, names=self._names, columns=all_columns)}
@@ -174,10 +174,15 @@ class RowMeans:
         """Returns which sums are numbers of rows."""
         if self.is_weighted:
             return ()
-        shares = {each.name for each in self.metrics if each.is_share}
+        of_shares = (
+            f"{metric.name}/{kind}"
+            for metric in self.metrics
+            if metric.is_share
+            for kind in self._kinds(metric)
+            if kind != "undefined"
+        )
         same = self._same_sums()
-        of_shares = (n for n in self._names if n.split("/")[0] in shares and n not in same)
-        return ("w", *(n for n in of_shares if not n.endswith("/undefined")))
+        return ("w", *(name for name in of_shares if name not in same))
 
     def _is_count(self, metric: RowMetric) -> bool:
         """Returns whether the sums of a metric are numbers of rows."""

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.metrics.array_types import Booleans, Integers
+from transforms.metrics.grouping import group
 
 Places: TypeAlias = NDArray[np.unsignedinteger[Any]]
 NO_SLICE = -1
-# Up to so many possible slices per row, a table of them is quicker than a sort.
-_TABLE_SLICES_PER_ROW = 8
 # Rows that stay in the processor's cache from one step to the next.
 _CHUNK_ROWS = 1 << 15
 # A cross of columns has at most so many slices, and so many rows for each of them: a table of its
@@ -198,35 +197,14 @@ def _column(slice_ids: Integers, position: int) -> SliceColumn | None:
         slice_ids = slice_ids[rows]
     if not slice_ids.size:
         return None
-    ids, places, sizes = _distinct(slice_ids)
-    return SliceColumn(rows=rows, ids=ids, places=places, sizes=sizes, position=position)
-
-
-class _Distinct(NamedTuple):
-    """Distinct slices in order, for each row the place of its own, and how many rows each has."""
-
-    ids: Integers
-    places: Places
-    sizes: Integers
-
-
-def _distinct(slice_ids: Integers) -> _Distinct:
-    first = int(slice_ids.min())
-    span = int(slice_ids.max()) - first + 1
-    if span == 1:
-        return _Distinct(
-            slice_ids[:1], np.zeros(slice_ids.size, dtype=np.uint8), np.array([slice_ids.size])
-        )
-    if span > _TABLE_SLICES_PER_ROW * slice_ids.size:
-        ids, places, sizes = np.unique(slice_ids, return_inverse=True, return_counts=True)
-        return _Distinct(ids, places.astype(place_type(ids.size)), sizes)
-    places = slice_ids - first
-    sizes = np.bincount(places, minlength=span)
-    used = np.flatnonzero(sizes)
-    kind = place_type(used.size)
-    if used.size < span:
-        return _Distinct(used + first, (np.cumsum(sizes > 0) - 1).astype(kind)[places], sizes[used])
-    return _Distinct(used + first, places.astype(kind), sizes)
+    groups = group(slice_ids)
+    return SliceColumn(
+        rows=rows,
+        ids=groups.keys,
+        places=groups.positions.astype(place_type(groups.keys.size)),
+        sizes=groups.sizes,
+        position=position,
+    )
 
 
 def place_type(num_slices: int) -> np.dtype[Any]:

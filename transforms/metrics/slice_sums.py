@@ -53,9 +53,9 @@ def sum_slices(
     sums = [_ColumnSums(layout, names, each.column) for each in counted]
     for each in additions:
         targets = [of_column.target(each) for of_column in sums]
-        for name, words in enumerate(each.words):
+        for place, (_, words) in enumerate(zip(names, each.words, strict=True)):
             for target in targets:
-                target.tables[name].add(target.cells, words, target.rows)
+                target.tables[place].add(target.cells, words, target.rows)
         for of_column, target in zip(sums, targets, strict=True):
             of_column.keep(target)
     parts = [

@@ -1,10 +1,12 @@
 """Which families of metrics measure a task."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from servable_core.errors import InvalidArgumentError
 from transforms.metrics import row_values
 from transforms.metrics.array_types import Floats
 from transforms.metrics.calibration_bins import CalibrationBins
@@ -77,7 +79,7 @@ def row_means(options: EvaluationOptions) -> RowMeans:
     functions: tuple[MeanFunction, ...] = ()
     if options.is_labelled:
         more, functions = _LABELLED_MEANS[options.task](options)
-        metrics = (*metrics, *more, *options.row_metrics)
+        metrics = (*metrics, *more, *map(_checked, options.row_metrics))
     return RowMeans(
         name="means",
         metrics=metrics,
@@ -87,6 +89,26 @@ def row_means(options: EvaluationOptions) -> RowMeans:
         is_weighted=options.is_weighted,
         is_clustered=options.is_clustered,
     )
+
+
+def _checked(metric: RowMetric) -> RowMetric:
+    """Returns a metric of somebody's own, which is asked for less than it may give."""
+    return replace(metric, values=partial(_share_values, metric)) if metric.is_share else metric
+
+
+def _share_values(metric: RowMetric, batch: EvaluationBatch) -> Floats:
+    """Returns the values of a share.
+
+    Raises:
+        InvalidArgumentError: Some are not 0, 1 or NaN; they are counted and not added up.
+    """
+    values = np.asarray(metric.values(batch), dtype=np.float64)
+    others = values[~((values == 0) | (values == 1) | np.isnan(values))]
+    if others.size:
+        raise InvalidArgumentError(
+            f"metric {metric.name!r} is a share, whose values are 0, 1 or NaN, but gave {others[0]:g}; let it give those alone, or leave `is_share` out"
+        )
+    return values
 
 
 def _binary(options: EvaluationOptions) -> list[MetricFamily | ColumnarFamily]:

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from transforms.metrics import NO_SLICE
 from transforms.metrics.joined_columns import join_columns
@@ -17,9 +19,9 @@ def _crossed():
     return np.stack([np.zeros(_ROWS, int), 1 + country, 8 + device, cross], axis=1)
 
 
-def _joined(slice_ids):
+def _joined(slice_ids, cuts=_CUTS):
     """Returns the columns of rows that came in batches, after a look at each of them."""
-    parts = np.split(slice_ids, _CUTS)
+    parts = np.split(slice_ids, cuts)
     joined = join_columns([(slice_columns(each), len(each)) for each in parts])
     rows = np.arange(len(slice_ids))
     for counted in joined:
@@ -69,6 +71,23 @@ def test_a_column_that_follows_in_each_batch_but_not_alike_is_alone(position, le
     first = slice_ids[:, position].min()
     of_batch[:] = first + (of_batch - first + 1) % np.unique(of_batch).size
     assert _families(_joined(slice_ids)) == sorted([left, [position]])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(1, 29), max_size=4),
+    st.integers(1, 3),
+    st.integers(1, 4),
+)
+def test_whatever_follows_is_right(seed, cuts, countries, devices):
+    source = np.random.default_rng(seed)
+    country, device = source.integers(0, countries, 30), source.integers(0, devices, 30)
+    cross = 20 + devices * country + device
+    cross[source.integers(30)] = source.integers(20, 40)  # which may belong to another country
+    slice_ids = np.stack([np.zeros(30, int), 1 + country, 8 + device, cross], axis=1)
+    families = _families(_joined(slice_ids, sorted(cuts)))
+    assert sorted(position for each in families for position in each) == [0, 1, 2, 3]
 
 
 def test_no_batches_have_no_columns():

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.transforms.metrics.evaluated import batch_of, evaluation_of, two_models
+from servable_core.errors import InvalidArgumentError
+from tests.transforms.metrics.evaluated import Values, batch_of, evaluation_of, two_models
+from transforms.metrics.row_means import RowMetric
 
 _ROWS = 500
 
@@ -62,3 +64,42 @@ def test_states_of_some_names_are_added_to_those_alone():
     found = evaluation.add(states, {"rows": states["rows"]})
     assert found["rows"].counts.sum() == 2 * states["rows"].counts.sum()
     assert all(found[name] is states[name] for name in states if name != "rows")
+
+
+def _is_high(batch):
+    return (batch.predictions > 0.5).astype(np.float64)
+
+
+def _hundredth(batch):
+    return batch.predictions.astype(np.float64) / 100
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_mean_is_its_own_whatever_its_name_has_in_common_with_a_share(is_reversed):
+    labels, scores = two_models(np.random.default_rng(0), _ROWS)
+    share = RowMetric("hit", _is_high, is_share=True)
+    metrics = (share, RowMetric("hit/loss", _hundredth))
+    evaluation = evaluation_of(row_metrics=metrics[::-1] if is_reversed else metrics)
+    found = Values(evaluation, evaluation.update(batch_of(scores, labels)))
+    for version in range(2):
+        assert found.value("hit", version) == (scores[version] > 0.5).mean()
+        mean = scores[version].astype(np.float64).mean() / 100
+        assert found.value("hit/loss", version) == pytest.approx(mean, abs=1e-12)
+
+
+def test_a_share_that_is_none_is_refused():
+    labels, scores = two_models(np.random.default_rng(0), _ROWS)
+    evaluation = evaluation_of(row_metrics=(RowMetric("mine", _hundredth, is_share=True),))
+    with pytest.raises(InvalidArgumentError, match="'mine' is a share"):
+        evaluation.update(batch_of(scores, labels))
+
+
+def test_a_share_may_be_undefined():
+    labels, scores = two_models(np.random.default_rng(0), _ROWS)
+    values = np.where(scores < 0.2, np.nan, scores > 0.5)
+    metric = RowMetric("mine", lambda batch: values, is_share=True)
+    evaluation = evaluation_of(row_metrics=(metric,))
+    found = Values(evaluation, evaluation.update(batch_of(scores, labels)))
+    is_defined = (scores >= 0.2).all(axis=0)
+    assert found.value("mine", 1) == (scores[1, is_defined] > 0.5).mean()
+    assert found.value("undefined_rows", 0, "metric=mine") == _ROWS - is_defined.sum()

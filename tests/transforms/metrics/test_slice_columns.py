@@ -123,3 +123,12 @@ def test_some_rows_of_a_column_have_their_slices_alone():
         assert (found.places == 0).all()
         rows = np.arange(5000)[column.rows][is_kept]
         assert (np.arange(5000)[found.rows] == rows).all()
+
+
+@pytest.mark.parametrize("ids", [[4], [4, 5], [4, 9_000_000]])
+def test_columns_share_nothing_with_the_slices_of_the_rows(ids):
+    slice_ids = np.resize(ids, (50, 1))
+    (column,) = slice_columns(slice_ids)
+    expected = column.ids.tolist(), column.places.tolist()
+    slice_ids[:] = 7
+    assert (column.ids.tolist(), column.places.tolist()) == expected

@@ -91,3 +91,11 @@ def test_sums_of_very_many_cells_are_merged_in_parts(monkeypatch):
     whole = parquet_bytes(type(halves[0]).merge(halves).to_table())
     monkeypatch.setattr(fixed_sums, "_MAX_MERGED", 16)
     assert parquet_bytes(type(halves[0]).merge(halves).to_table()) == whole
+
+
+@pytest.mark.parametrize("given", [1, 3])
+def test_each_name_has_its_words(given):
+    slice_ids, blocks, values = _rows(has_gaps=False)
+    words = [fixed_point.to_words(values[0])] * given
+    with pytest.raises(ValueError, match="zip"):
+        sum_slices(_LAYOUT, ("a", "b"), slice_columns(slice_ids), [Additions(0, blocks, words)])
