@@ -126,7 +126,7 @@ SYSTEMS = (
     *_of_workload(
         "tabular",
         _run_inference("tabular", 1024, 4096, 16_384, copies=2),
-        _ray("tabular", 8192, 65_536, copies=12),
+        _ray("tabular", 8192, 65_536, copies=20),
     ),
     *_of_workload(
         "examples",

@@ -54,10 +54,23 @@ class FixedSums:
             keys: Cells, distinct and in ascending order.
             words: [cells, names, words], of any spelling.
         """
-        is_used = words.any(axis=(1, 2))
-        if not is_used.all():
-            keys, words = keys[is_used], words[is_used]
         columns = tuple(narrowed(words[:, i]) for i in range(len(names)))
+        return cls.of_columns(layout, names, keys, columns)
+
+    @classmethod
+    def of_columns(
+        cls, layout: KeyLayout, names: tuple[str, ...], keys: Integers, columns: Iterable[Column]
+    ) -> Self:
+        """Returns the sums that columns hold, without the cells that have none.
+
+        Zero has one spelling in a column only: words that were added may cancel out and not be 0.
+        """
+        columns = tuple(columns)
+        is_used = np.zeros(keys.size, dtype=bool)
+        for each in columns:
+            is_used |= each != 0 if each.ndim == 1 else each.any(axis=1)
+        if not is_used.all():
+            keys, columns = keys[is_used], tuple(each[is_used] for each in columns)
         return cls(layout=layout, names=names, keys=keys, columns=columns)
 
     @classmethod

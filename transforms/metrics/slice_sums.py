@@ -158,8 +158,8 @@ def _sums(
 ) -> FixedSums:
     """Returns the sums of tables of the cells that `keys` name, in ascending order."""
     used: Integers = np.flatnonzero(np.logical_or.reduce([each.is_used() for each in tables]))
-    columns = tuple(narrowed(each.words(used)) for each in tables)
-    return FixedSums(layout=layout, names=names, keys=keys[used], columns=columns)
+    columns = (narrowed(each.words(used)) for each in tables)
+    return FixedSums.of_columns(layout, names, keys[used], columns)
 
 
 def _tables(names: tuple[str, ...], num_cells: int) -> list[SumTable]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from transforms.metrics import float_bins, state
 from transforms.metrics.array_types import Floats, Integers
@@ -166,7 +167,7 @@ def _table(batch: EvaluationBatch, version: int, column: SliceColumn, chosen: In
         np.full(rows.size, version),
         of_rows.absolute_differences(version),
         pa.nulls(rows.size, pa.string()) if keys is None else keys.cast(pa.string()),
-        np.full(rows.size, np.nan) if labels is None else labels.astype(np.float64),
+        np.full(rows.size, np.nan) if labels is None else _with_one_zero(labels),
         headline_numbers(of_rows.predictions[0]),
         headline_numbers(of_rows.predictions[version]),
     ]
@@ -232,4 +233,9 @@ def top_rows(states: Mapping[str, Any], slice_id: int, version: int) -> tuple[To
 def headline_numbers(predictions: Floats) -> Floats:
     """Returns the one number of each prediction: itself, or the class with the highest score."""
     found = predictions if predictions.ndim == 1 else predictions.argmax(axis=1)
-    return found.astype(np.float64)
+    return _with_one_zero(found)
+
+
+def _with_one_zero(numbers: NDArray[Any]) -> Floats:
+    """Returns numbers without -0, which is sorted as 0 and would make ties of rows that differ."""
+    return numbers.astype(np.float64) + 0.0

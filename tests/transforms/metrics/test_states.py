@@ -261,6 +261,23 @@ def test_sums_of_other_cells_are_merged_as_they_are(shift):
     assert _bytes(FixedSums.merge(parts[::-1])) == whole
 
 
+@pytest.mark.parametrize("size", [0.25, 2.0**25 + 2.0**-20, 2.0**80 + 2.0**30])
+def test_sums_that_cancel_out_are_no_cells_however_they_came(size):
+    keys = np.arange(6)
+    ups, downs = np.full((2, 6), size), np.full((2, 6), -size)
+    downs[:, 0] = size  # the one that does not
+    whole = _sums_of(("a", "b"), np.tile(keys, 2), np.concatenate([ups, downs], axis=1))
+    parts = [_sums_of(("a", "b"), keys, each) for each in (ups, downs)]
+    some = [
+        _sums_of(("a", "b"), keys[1:], downs[:, 1:]),
+        _sums_of(("a", "b"), keys[:1], ups[:, :1]),
+    ]
+    assert whole.keys.size == 1
+    assert _bytes(FixedSums.merge(parts)) == _bytes(whole)
+    assert _bytes(FixedSums.merge(parts[::-1])) == _bytes(whole)
+    assert _bytes(FixedSums.merge([parts[0], *some])) == _bytes(whole)
+
+
 def test_a_slice_id_beyond_the_layout_is_refused():
     with pytest.raises(InvalidArgumentError, match="evaluate fewer slices"):
         _LAYOUT.pack(np.array([2**62]), np.array([0]))

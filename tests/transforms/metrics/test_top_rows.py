@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.transforms.metrics.evaluated import batch_of, evaluation_of
+from tests.transforms.metrics.evaluated import batch_of, evaluation_of, parquet_bytes
 from transforms.metrics import NO_SLICE, Task, TopRow, top_rows
 
 
@@ -38,6 +38,14 @@ def test_equal_differences_are_ordered_by_key_however_they_came():
     for order in (batches, batches[::-1]):
         found = _rows(evaluation, evaluation.merge(map(evaluation.update, order)))
         assert [each["key"] for each in found] == ["a", "b", "c"]
+
+
+def test_zeros_of_either_sign_tie_however_they_came():
+    batches = [batch_of([[each], [0.5]], [1]) for each in (0.0, -0.0, 0.0, -0.0)]
+    evaluation = evaluation_of(max_top_rows=3)
+    found = [evaluation.merge(map(evaluation.update, each)) for each in (batches, batches[::-1])]
+    forth, back = (parquet_bytes(each["most_different"].to_table()) for each in found)
+    assert forth == back
 
 
 def test_classes_are_shown_by_their_number():
