@@ -62,7 +62,8 @@ HEADINGS = (
 NOTES = """\
 - Steady: for the loops, from the first unit to the last file closed, without imports and model
   load; for `precompute`, from the first unit's start to the last unit's end, as its manifest says;
-  for the rivals, the whole pipeline, with TensorFlow imported before the clock starts.
+  for RunInference, the whole pipeline, with TensorFlow imported before the clock starts; for Ray
+  Data, whose processes take 15 seconds to start, from when all have their model.
 - Whole process: from start to exit, imports included, as the operating system sees it.
 - `tabular`: 32 float32 columns in 8 Parquet files and a network of 32-64-32-1 units; `examples`:
   such rows as `tf.train.Example`s in TFRecord files, which the model parses itself.
