@@ -29,7 +29,7 @@ from transforms.metrics.metric_family import MetricFamily as MetricFamily
 from transforms.metrics.metric_family import MetricValue as MetricValue
 from transforms.metrics.metric_family import States as States
 from transforms.metrics.row_means import MeanFunction as MeanFunction
-from transforms.metrics.row_means import RowMetric as RowMetric
+from transforms.metrics.row_metric import RowMetric as RowMetric
 from transforms.metrics.slice_columns import NO_SLICE as NO_SLICE
 from transforms.metrics.state import State as State
 from transforms.metrics.task_families import create_evaluation as create_evaluation

@@ -7,7 +7,7 @@ from servable_core.errors import InvalidArgumentError
 from transforms.metrics.columnar_family import ColumnarFamily
 from transforms.metrics.key_blocks import NUM_BLOCKS
 from transforms.metrics.metric_family import MetricFamily
-from transforms.metrics.row_means import RowMetric
+from transforms.metrics.row_metric import RowMetric
 
 
 class Task(Enum):

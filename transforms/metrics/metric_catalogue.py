@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from servable_core.errors import InvalidArgumentError
 from transforms.metrics.directions import Direction
-from transforms.metrics.row_means import RowMetric
+from transforms.metrics.row_metric import RowMetric
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from transforms.metrics.evaluation_options import EvaluationOptions, Task
 from transforms.metrics.metric_family import MetricFamily
 from transforms.metrics.ratios import ratio
 from transforms.metrics.row_checks import RowChecks
-from transforms.metrics.row_means import MeanFunction, RowMeans, RowMetric
+from transforms.metrics.row_means import MeanFunction, RowMeans
+from transforms.metrics.row_metric import RowMetric
 from transforms.metrics.score_ranking import ScoreRanking
 from transforms.metrics.task_channels import difference_channels, error_channels, score_channels
 from transforms.metrics.top_rows import MOST_DIFFERENT, MostDifferent

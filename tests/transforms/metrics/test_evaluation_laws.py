@@ -18,7 +18,8 @@ from tests.transforms.metrics.evaluated import (
     two_models,
 )
 from transforms.metrics import NO_SLICE, Accumulator, Method, Task
-from transforms.metrics.row_means import RowMeans, RowMetric
+from transforms.metrics.row_means import RowMeans
+from transforms.metrics.row_metric import RowMetric
 
 _ROWS = 150
 

@@ -5,7 +5,7 @@ import pytest
 
 from servable_core.errors import InvalidArgumentError
 from tests.transforms.metrics.evaluated import Values, batch_of, evaluation_of, two_models
-from transforms.metrics.row_means import RowMetric
+from transforms.metrics.row_metric import RowMetric
 
 _ROWS = 500
 
