@@ -149,8 +149,9 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, required=True)
     parser.add_argument("--actors", type=int, required=True)
     with tempfile.TemporaryDirectory() as started_dir:
-        print(json.dumps({"steady_secs": run(parser.parse_args(), started_dir)}))
+        secs = run(parser.parse_args(), started_dir)
     ray.shutdown()
+    print(json.dumps({"steady_secs": secs}))
 
 
 if __name__ == "__main__":

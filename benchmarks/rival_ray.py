@@ -34,9 +34,11 @@ def measure(workload: workloads.Workload, copies: int, batch_size: int) -> repor
             f"--actors={ACTORS}",
         ]
     )
+    # Ray's processes may print, too, and after it.
+    (printed,) = (line for line in run.stdout.splitlines() if line.startswith('{"steady_secs"'))
     return report.Report(
         checksum=checksum.of_parquet(output, workload.prediction.name),
-        steady_secs=json.loads(run.stdout.splitlines()[-1])["steady_secs"],
+        steady_secs=json.loads(printed)["steady_secs"],
         wall_secs=run.wall_secs,
         max_rss_mb=run.max_rss_mb,
     )
